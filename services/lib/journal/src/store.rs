@@ -1,0 +1,232 @@
+//! The store port: what a journal needs from a database.
+//!
+//! Three adapters implement it: [`crate::memory::MemoryStore`] (tests and the reference in differential
+//! tests), `journal-embedded` and later `journal-cql`. One contract suite, [`crate::store_contract`],
+//! runs on each.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use ids::{AggregateId, TenantId};
+
+/// A shared store, chosen at start-up.
+pub type SharedStore = Arc<dyn Store>;
+
+/// Position of an entry in its aggregate: 1, 2, 3, … without gaps; 0 before the first entry.
+pub type Seq = u64;
+
+/// Identifies one try to commit, so that a writer can tell its own commit from another's after an
+/// unknown outcome. Random.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct AttemptId(pub [u8; 16]);
+
+/// SHA-256 over all entries of an aggregate: `chain(n) = SHA-256(chain(n-1) || entry(n))`, all zero
+/// before the first entry.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Chain(pub [u8; 32]);
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What every command needs from an aggregate, in one row.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Head {
+    /// Last committed sequence.
+    pub seq: Seq,
+    /// Attempt of the last commit.
+    pub attempt: AttemptId,
+    /// Hash over all entries.
+    pub chain: Chain,
+    /// Format version of `header` and rows, set by the aggregate.
+    pub format: u16,
+    /// Small state, at most [`HEADER_BYTES_MAX`].
+    pub header: Bytes,
+}
+
+/// Most bytes of a header.
+pub const HEADER_BYTES_MAX: usize = 2048;
+/// Most bytes of an entry or of a state row.
+pub const VALUE_BYTES_MAX: usize = 256 * 1024;
+/// Most bytes of a row, index or claim key.
+pub const KEY_BYTES_MAX: usize = 512;
+/// Most commits in one atomic group.
+pub const GROUP_COMMITS_MAX: usize = 1000;
+
+/// One atomic, conditional write to one aggregate.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// Whose.
+    pub tenant: TenantId,
+    /// To which aggregate.
+    pub aggregate: AggregateId,
+    /// The sequence that the aggregate must still have.
+    pub expect: Seq,
+    /// The head afterwards; `head.seq == expect + entries.len()`.
+    pub head: Head,
+    /// Encoded entries `expect + 1 ..= head.seq`.
+    pub entries: Vec<Bytes>,
+    /// State rows to write, or to remove (`None`). Each key at most once.
+    pub rows: Vec<(Bytes, Option<Bytes>)>,
+    /// Idempotency keys that these entries answer.
+    pub keys: Vec<(KeyHash, KeyRow)>,
+    /// Unique values to take or to give back.
+    pub claims: Vec<ClaimChange>,
+    /// Index rows to write or to remove.
+    pub index: Vec<IndexChange>,
+}
+
+/// Hash of (principal, route, idempotency key). Its bits are also the random part of the ids that the
+/// command makes, so that the same row finds an entry by id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct KeyHash(pub [u8; 9]);
+
+/// Where the answer to an idempotency key is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyRow {
+    /// The aggregate that it went to.
+    pub aggregate: AggregateId,
+    /// First entry of the answer.
+    pub first: Seq,
+    /// How many entries; 0 when the command changed nothing.
+    pub count: u32,
+    /// Hash of the request.
+    pub fingerprint: [u8; 16],
+    /// Unix seconds after which the key may be forgotten; 0 for ever.
+    pub expires_s: u64,
+}
+
+/// A unique value, for example a SKU in a tenant.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Claim {
+    /// Which kind of value, numbered by the service.
+    pub kind: u16,
+    /// The value.
+    pub value: Bytes,
+}
+
+/// A change of a claim. In one commit the releases happen before the takes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClaimChange {
+    /// The aggregate takes the value; the commit is refused while another owns it.
+    Take(Claim),
+    /// The aggregate gives its value back; no effect if another owns it.
+    Release(Claim),
+}
+
+/// A change of one index row `(tenant, index, key, aggregate)`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IndexChange {
+    /// Which index, numbered by the service.
+    pub index: u16,
+    /// Sort key. Rows are ordered by key, then by aggregate.
+    pub key: Bytes,
+    /// `None` removes the row.
+    pub value: Option<Bytes>,
+}
+
+/// One row of an index.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IndexRow {
+    /// Sort key.
+    pub key: Bytes,
+    /// The aggregate that the row belongs to.
+    pub aggregate: AggregateId,
+    /// What the service put there.
+    pub value: Bytes,
+}
+
+/// A commit that did not happen, and never will.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The aggregate has moved on.
+    Moved {
+        /// Position of the commit in the group.
+        at: usize,
+        /// Where the aggregate is now.
+        current: Seq,
+    },
+    /// Another aggregate owns the value.
+    Claimed {
+        /// Position of the commit in the group.
+        at: usize,
+        /// The value.
+        claim: Claim,
+        /// Who owns it.
+        owner: AggregateId,
+    },
+}
+
+/// What became of a group of commits. There are three outcomes, never two: a timeout, a broken
+/// connection or an overload leaves the commit undecided, and it may still apply later.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// All of them are durable.
+    Applied,
+    /// None of them happened.
+    Refused(Refusal),
+    /// Nobody knows yet.
+    Unknown(StoreError),
+}
+
+/// A store that cannot answer.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Try again later.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// Stored bytes do not decode or do not match their checksum.
+    #[error("stored data is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Which entries or rows to read, in which direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Smallest first.
+    Ascending,
+    /// Greatest first.
+    Descending,
+}
+
+/// What a database does for the journals of one service.
+///
+/// Reads see every commit that was answered `Applied` before they began.
+pub trait Store: Send + Sync + 'static {
+    /// Writes a group of commits to different aggregates of one tenant, all or none.
+    fn commit(&self, group: Vec<Commit>) -> BoxFuture<'_, Outcome>;
+
+    /// Reads the head of an aggregate; `None` if it was never written.
+    fn head(&self, tenant: TenantId, aggregate: AggregateId) -> BoxFuture<'_, Result<Option<Head>, StoreError>>;
+
+    /// Reads state rows by key, in the order of `keys`.
+    fn rows(&self, tenant: TenantId, aggregate: AggregateId, keys: Vec<Bytes>) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, StoreError>>;
+
+    /// Reads the state rows whose key begins with `prefix`, in key order, at most `limit`.
+    fn scan_rows(&self, tenant: TenantId, aggregate: AggregateId, prefix: Bytes, limit: usize) -> BoxFuture<'_, Result<Vec<(Bytes, Bytes)>, StoreError>>;
+
+    /// Reads entries with `from <= seq <= to`, at most `limit`, in the given order.
+    fn entries(&self, tenant: TenantId, aggregate: AggregateId, from: Seq, to: Seq, order: Order, limit: usize) -> BoxFuture<'_, Result<Vec<(Seq, Bytes)>, StoreError>>;
+
+    /// Reads an idempotency key.
+    fn key(&self, tenant: TenantId, hash: KeyHash) -> BoxFuture<'_, Result<Option<KeyRow>, StoreError>>;
+
+    /// Reads who owns a value.
+    fn claim(&self, tenant: TenantId, claim: Claim) -> BoxFuture<'_, Result<Option<AggregateId>, StoreError>>;
+
+    /// Reads index rows whose key begins with `prefix`, in order of (key, aggregate), after the row
+    /// `after`, at most `limit`.
+    fn index(&self, tenant: TenantId, index: u16, prefix: Bytes, after: Option<(Bytes, AggregateId)>, limit: usize) -> BoxFuture<'_, Result<Vec<IndexRow>, StoreError>>;
+
+    /// Reads the aggregates of all tenants in key order, after `after`, at most `limit`: for `verify`,
+    /// backups and rebuilds, never for requests.
+    fn aggregates(&self, after: Option<(TenantId, AggregateId)>, limit: usize) -> BoxFuture<'_, Result<Vec<(TenantId, AggregateId, Head)>, StoreError>>;
+
+    /// Forgets idempotency keys that expired before `now_s` (Unix seconds), at most `limit`; returns how
+    /// many.
+    fn forget_keys(&self, now_s: u64, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>>;
+}
