@@ -1,0 +1,171 @@
+//! What each RPC says about itself, and the check that it does.
+//!
+//! `build.rs` includes this file too: a contract that fails [`read`] does not build.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
+
+/// What an RPC says about itself with `(cargopilot.api.v1.rule)` and `(google.api.http)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MethodRule {
+    /// `resource.action`, for example `stock.post`. `internal.<caller>` is never granted to a credential.
+    pub permission: String,
+    /// How it treats the idempotency key.
+    pub idempotency: Idempotency,
+    /// Whether the request must carry the revision that it was made from.
+    pub if_match: bool,
+    /// What the audit log keeps of a call.
+    pub audit: Audit,
+    /// Reasons that the RPC documents beside the common ones.
+    pub errors: Vec<String>,
+    /// Whether the answer has one result per item.
+    pub multi_status: bool,
+    /// Whether a success makes a resource.
+    pub creates: bool,
+    /// Its REST route; `internal.*` RPCs have none.
+    pub http: Option<Route>,
+}
+
+/// A REST route: `POST /v1/movements/{movement_id}:reverse`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
+    pub method: &'static str,
+    /// The path template.
+    pub path: String,
+    /// The request field that the body becomes; `*` for the whole request, empty for no body.
+    pub body: String,
+}
+
+/// How an RPC treats the idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idempotency {
+    /// It has no use for one.
+    None,
+    /// It honours one.
+    Optional,
+    /// It refuses a call without one.
+    Required,
+}
+
+/// What the audit log keeps of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audit {
+    /// A read.
+    Read,
+    /// A change.
+    Write,
+    /// A change to who may do what.
+    Security,
+}
+
+/// Why an RPC may not be part of the contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// `cargopilot.stock.v1.StockService.PostMovement`.
+    pub rpc: String,
+    /// What is missing or wrong.
+    pub why: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rpc, self.why)
+    }
+}
+
+/// Reads the rule of every RPC in `pool`, by gRPC path (`/cargopilot.stock.v1.StockService/PostMovement`).
+///
+/// # Errors
+/// Every RPC that has no rule, no permission, no idempotency, no audit class, or whose route does not
+/// fit its permission: `internal.*` has none, the others have one.
+pub fn read(pool: &DescriptorPool) -> Result<HashMap<String, MethodRule>, Vec<Refused>> {
+    let mut rules = HashMap::new();
+    let mut refused = Vec::new();
+    for service in pool.services() {
+        for method in service.methods() {
+            match rule(pool, &method) {
+                Ok(rule) => {
+                    rules.insert(format!("/{}/{}", service.full_name(), method.name()), rule);
+                }
+                Err(why) => refused.push(Refused { rpc: method.full_name().to_owned(), why }),
+            }
+        }
+    }
+    if refused.is_empty() { Ok(rules) } else { Err(refused) }
+}
+
+fn rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<MethodRule, String> {
+    let rule = option(pool, method, "cargopilot.api.v1.rule").ok_or("has no (cargopilot.api.v1.rule)")?;
+    let permission = string(&rule, "permission");
+    if permission.is_empty() {
+        return Err("has no permission".to_owned());
+    }
+    let idempotency = match number(&rule, "idempotency") {
+        1 => Idempotency::None,
+        2 => Idempotency::Optional,
+        3 => Idempotency::Required,
+        _ => return Err("does not say how it treats an idempotency key".to_owned()),
+    };
+    let audit = match number(&rule, "audit") {
+        1 => Audit::Read,
+        2 => Audit::Write,
+        3 => Audit::Security,
+        _ => return Err("has no audit class".to_owned()),
+    };
+    let http = option(pool, method, "google.api.http").map(|http| route(&http)).transpose()?;
+    if permission.starts_with("internal.") != http.is_none() {
+        return Err(format!("has permission {permission:?}: a route is for what is not internal"));
+    }
+    Ok(MethodRule {
+        permission,
+        idempotency,
+        if_match: boolean(&rule, "if_match"),
+        audit,
+        errors: strings(&rule, "errors"),
+        multi_status: boolean(&rule, "multi_status"),
+        creates: boolean(&rule, "creates"),
+        http,
+    })
+}
+
+fn route(http: &DynamicMessage) -> Result<Route, String> {
+    let given = |method: &'static str| {
+        let path = string(http, &method.to_ascii_lowercase());
+        (!path.is_empty()).then_some((method, path))
+    };
+    let (method, path) = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+        .into_iter()
+        .find_map(given)
+        .ok_or("has a route without method and path")?;
+    Ok(Route { method, path, body: string(http, "body") })
+}
+
+fn option(pool: &DescriptorPool, method: &MethodDescriptor, name: &str) -> Option<DynamicMessage> {
+    let extension = pool.get_extension_by_name(name)?;
+    let options = method.options();
+    if !options.has_extension(&extension) {
+        return None;
+    }
+    options.get_extension(&extension).as_message().cloned()
+}
+
+fn string(message: &DynamicMessage, field: &str) -> String {
+    message.get_field_by_name(field).and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn strings(message: &DynamicMessage, field: &str) -> Vec<String> {
+    let value = message.get_field_by_name(field);
+    let items = value.as_deref().and_then(Value::as_list).unwrap_or_default();
+    items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn boolean(message: &DynamicMessage, field: &str) -> bool {
+    message.get_field_by_name(field).and_then(|v| v.as_bool()).unwrap_or_default()
+}
+
+fn number(message: &DynamicMessage, field: &str) -> i32 {
+    message.get_field_by_name(field).and_then(|v| v.as_enum_number()).unwrap_or_default()
+}
