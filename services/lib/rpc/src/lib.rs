@@ -1,1 +1,49 @@
-//! rpc
+//! What a request carries between services, and how it travels.
+//!
+//! In reading order: [`Ctx`] (who calls, for which tenant, how long), [`Permissions`],
+//! [`Minter`] and [`Verifier`] (the signed context), [`Guard`] (enforces the rule of every method),
+//! [`open`] and [`status`] (the two ends of a handler), [`Transport`] and [`forward`] (calling
+//! another service, in this process or over the network), [`PageToken`], [`fingerprint`] and
+//! [`key_hash`].
+
+mod context;
+mod etag;
+mod guard;
+mod hash;
+mod outgoing;
+mod page;
+mod permissions;
+mod refused;
+mod signed;
+mod status;
+mod transport;
+
+pub use context::{Actor, ActorKind, Ctx, Principal};
+pub use etag::etag;
+pub use guard::{Guard, Guarded, open};
+pub use hash::{fingerprint, key_hash};
+pub use outgoing::{System, forward, respond, with_token};
+pub use page::{PageToken, page_size};
+pub use permissions::Permissions;
+pub use refused::Refused;
+pub use signed::{AUDIENCE, Clock, MintError, Minter, Token, VALIDITY_MS, Verifier, wall_clock};
+pub use status::{item_problem, pointer, status};
+pub use transport::{Transport, TransportError, local, remote};
+
+/// Metadata and header names.
+pub mod header {
+    /// The signed context. Stripped from whatever comes from outside; set by the gateway.
+    pub const CONTEXT: &str = "cp-context-bin";
+    /// Names a mutation, so that repeating it has no second effect: 1 to 255 visible characters.
+    pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+    /// Set to `true` on an answer that was stored by an earlier request.
+    pub const IDEMPOTENT_REPLAYED: &str = "idempotent-replayed";
+    /// The revision that the caller has seen.
+    pub const IF_MATCH: &str = "if-match";
+    /// Names one request in logs and answers: `req_…`.
+    pub const REQUEST_ID: &str = "request-id";
+    /// W3C trace context.
+    pub const TRACEPARENT: &str = "traceparent";
+    /// Time that is left for the call, as gRPC writes it: `30S`, `1500m`.
+    pub const GRPC_TIMEOUT: &str = "grpc-timeout";
+}

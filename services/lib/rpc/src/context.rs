@@ -1,0 +1,225 @@
+//! Who calls, for which tenant and business, and until when.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderValue};
+use ids::{BusinessId, TenantId};
+
+use crate::signed::Verified;
+use crate::{Permissions, header};
+
+/// Longest time that a call may take; a longer wish is cut to this.
+const DEADLINE_MAX: Duration = Duration::from_secs(30);
+
+/// What kind of principal acts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ActorKind {
+    /// A program with an API key.
+    ApiKey,
+    /// A person.
+    User,
+    /// The platform itself: bootstrap, background work, a service on its own account.
+    System,
+}
+
+impl ActorKind {
+    /// `api_key`, `user`, `system`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ActorKind::ApiKey => "api_key",
+            ActorKind::User => "user",
+            ActorKind::System => "system",
+        }
+    }
+
+    /// Reads what [`ActorKind::name`] writes.
+    pub fn parse(name: &str) -> Option<Self> {
+        [ActorKind::ApiKey, ActorKind::User, ActorKind::System].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Who does something: goes into every entry of every journal.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Actor {
+    /// What kind of principal.
+    pub kind: ActorKind,
+    /// `key_…`, `usr_…`, or the name of a job of the platform. Never empty.
+    pub id: Arc<str>,
+}
+
+impl Actor {
+    /// Names an actor.
+    pub fn new(kind: ActorKind, id: impl Into<Arc<str>>) -> Self {
+        let id = id.into();
+        assert!(!id.is_empty(), "no actor without an id");
+        Actor { kind, id }
+    }
+}
+
+impl From<&Actor> for proto::api::v1::Actor {
+    fn from(actor: &Actor) -> Self {
+        Self { kind: actor.kind.name().to_owned(), id: actor.id.to_string() }
+    }
+}
+
+/// What a credential stands for: the content of the signed context.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The tenant that everything is scoped to.
+    pub tenant: TenantId,
+    /// The business that the call works in.
+    pub business: BusinessId,
+    /// Who acts.
+    pub actor: Actor,
+    /// What the actor may do.
+    pub permissions: Permissions,
+    /// The tenant's derivation secret: key of page tokens and derived ids.
+    pub secret: [u8; 32],
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Principal({}, {}, {:?})", self.tenant, self.business, self.actor)
+    }
+}
+
+/// The context of one request; the first argument of everything that does I/O.
+///
+/// It comes from [`crate::open`] only, so a tenant is always one that a verified credential named.
+/// Cloning is cheap.
+#[derive(Clone)]
+pub struct Ctx {
+    /// The tenant that everything is scoped to.
+    pub tenant: TenantId,
+    /// The business that the call works in.
+    pub business: BusinessId,
+    /// Who acts.
+    pub actor: Actor,
+    /// What the actor may do.
+    pub permissions: Arc<Permissions>,
+    /// The tenant's derivation secret: key of page tokens and derived ids. Never logged.
+    pub secret: Arc<[u8; 32]>,
+    /// When the caller stops waiting; at most 30 s after the request came.
+    pub deadline: Option<Instant>,
+    /// Names the mutation; 1 to 255 visible ASCII characters.
+    pub idempotency_key: Option<Arc<str>>,
+    /// The `If-Match` of the request as it came. See [`Ctx::expected_revision`].
+    pub if_match: Option<Arc<str>>,
+    /// Names the request in logs.
+    pub request_id: Option<Arc<str>>,
+    /// W3C trace context.
+    pub traceparent: Option<Arc<str>>,
+    /// The signed context itself, for [`crate::forward`].
+    pub(crate) token: Option<HeaderValue>,
+}
+
+impl Ctx {
+    /// Makes a context without a request: bootstrap, background work, tests of use cases.
+    ///
+    /// It carries no signed context, so [`crate::forward`] sends none.
+    pub fn internal(principal: Principal) -> Self {
+        Ctx {
+            tenant: principal.tenant,
+            business: principal.business,
+            actor: principal.actor,
+            permissions: Arc::new(principal.permissions),
+            secret: Arc::new(principal.secret),
+            deadline: None,
+            idempotency_key: None,
+            if_match: None,
+            request_id: None,
+            traceparent: None,
+            token: None,
+        }
+    }
+
+    pub(crate) fn of_request(verified: &Verified, headers: &HeaderMap) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(Arc::from);
+        Ctx {
+            tenant: verified.tenant,
+            business: verified.business,
+            actor: verified.actor.clone(),
+            permissions: Arc::clone(&verified.permissions),
+            secret: Arc::clone(&verified.secret),
+            deadline: deadline(headers),
+            idempotency_key: text(header::IDEMPOTENCY_KEY),
+            if_match: text(header::IF_MATCH),
+            request_id: text(header::REQUEST_ID),
+            traceparent: text(header::TRACEPARENT),
+            token: Some(verified.token.clone()),
+        }
+    }
+
+    /// Time that is left, or `None` without a deadline.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl fmt::Debug for Ctx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ctx")
+            .field("tenant", &self.tenant)
+            .field("business", &self.business)
+            .field("actor", &self.actor)
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
+    }
+}
+
+fn deadline(headers: &HeaderMap) -> Option<Instant> {
+    let left = parse_timeout(headers.get(header::GRPC_TIMEOUT)?.to_str().ok()?)?;
+    Instant::now().checked_add(left.min(DEADLINE_MAX))
+}
+
+/// Reads `grpc-timeout`: at most eight digits and a unit. What does not parse is no deadline.
+/// Source: gRPC over HTTP/2, "Timeout".
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count * 3600)),
+        "M" => Some(Duration::from_secs(count * 60)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[rustfmt::skip] // columns
+    fn a_timeout_is_read_as_grpc_writes_it() {
+        let check = |text: &str, expected: Option<Duration>| assert_eq!(parse_timeout(text), expected, "{text:?}");
+        check("2H",        Some(Duration::from_secs(7200)));
+        check("3M",        Some(Duration::from_secs(180)));
+        check("30S",       Some(Duration::from_secs(30)));
+        check("1500m",     Some(Duration::from_millis(1500)));
+        check("20u",       Some(Duration::from_micros(20)));
+        check("99999999n", Some(Duration::from_nanos(99_999_999)));
+        check("",          None);
+        check("S",         None);
+        check("30",        None);
+        check("-1S",       None);
+        check("999999999S", None);
+        check("1µ",        None);
+    }
+
+    #[test]
+    fn a_wish_beyond_the_limit_is_cut() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::GRPC_TIMEOUT, HeaderValue::from_static("2H"));
+        let left = deadline(&headers).map(|at| at.saturating_duration_since(Instant::now()));
+        assert!(left.is_some_and(|left| left <= DEADLINE_MAX));
+    }
+}

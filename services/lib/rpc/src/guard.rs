@@ -1,0 +1,260 @@
+//! Enforces the rule that every method declares in its contract.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::future::Either;
+use http::{HeaderMap, Request, Response};
+use proto::Idempotency;
+use tonic::Status;
+use tonic::server::NamedService;
+use tower::{Layer, Service};
+
+use crate::{Ctx, Refused, Verifier, header, status};
+
+/// Longest idempotency key.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Layer around a service: verifies the signed context, enforces the method's rule, and hands a
+/// [`Ctx`] to the handler. A method without a rule is refused.
+#[derive(Clone)]
+pub struct Guard {
+    verifier: Arc<Verifier>,
+}
+
+impl Guard {
+    /// Makes a guard.
+    pub fn new(verifier: Arc<Verifier>) -> Self {
+        Guard { verifier }
+    }
+
+    /// Decides whether a request for `path` may pass.
+    ///
+    /// # Errors
+    /// The first thing that is wrong: credential, then permission, then headers.
+    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Ctx, Refused> {
+        let token = headers.get(header::CONTEXT).ok_or(Refused::Unauthenticated)?;
+        let verified = self.verifier.verify(token)?;
+        let rule = proto::rules().get(path).ok_or(Refused::UnknownMethod)?;
+        if !verified.permissions.allows(&rule.permission) {
+            return Err(Refused::PermissionDenied { permission: &rule.permission });
+        }
+        match headers.get(header::IDEMPOTENCY_KEY) {
+            None if rule.idempotency == Idempotency::Required => return Err(Refused::IdempotencyKeyRequired),
+            Some(key) if !is_key(key.as_bytes()) => return Err(Refused::IdempotencyKeyMalformed),
+            _ => {}
+        }
+        if rule.if_match && !headers.contains_key(header::IF_MATCH) {
+            return Err(Refused::PreconditionRequired);
+        }
+        Ok(Ctx::of_request(&verified, headers))
+    }
+}
+
+fn is_key(key: &[u8]) -> bool {
+    (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) && key.iter().all(|byte| (0x20..0x7f).contains(byte))
+}
+
+impl<S> Layer<S> for Guard {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded { guard: self.clone(), inner }
+    }
+}
+
+/// A service behind a [`Guard`].
+#[derive(Clone)]
+pub struct Guarded<S> {
+    guard: Guard,
+    inner: S,
+}
+
+impl<S: NamedService> NamedService for Guarded<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S, B, R> Service<Request<B>> for Guarded<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    R: Default,
+{
+    type Response = Response<R>;
+    type Error = Infallible;
+    type Future = Either<Ready<Result<Response<R>, Infallible>>, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match self.guard.admit(request.uri().path(), request.headers()) {
+            Ok(ctx) => {
+                request.extensions_mut().insert(ctx);
+                Either::Right(self.inner.call(request))
+            }
+            Err(refused) => Either::Left(ready(Ok(status(refused).into_http()))),
+        }
+    }
+}
+
+/// Takes a request apart: the first line of every handler.
+///
+/// # Errors
+/// `INTERNAL` when no [`Guard`] stands before the service.
+pub fn open<T>(request: tonic::Request<T>) -> Result<(Ctx, T), Status> {
+    let (_, mut extensions, message) = request.into_parts();
+    match extensions.remove::<Ctx>() {
+        Some(ctx) => Ok((ctx, message)),
+        None => {
+            tracing::error!("a service is mounted without its guard");
+            Err(Status::internal("internal error"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ids::{BusinessId, TenantId};
+    use tonic_types::StatusExt as _;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::{Actor, ActorKind, Minter, Permissions, Principal, etag, wall_clock};
+
+    const POST: &str = "/cargopilot.stock.v1.StockService/PostMovement";
+    const GET: &str = "/cargopilot.tenant.v1.TenantService/GetBusiness";
+    const UPDATE: &str = "/cargopilot.tenant.v1.TenantService/UpdateBusiness";
+    const AUTHENTICATE: &str = "/cargopilot.tenant.v1.TenantService/Authenticate";
+
+    struct World {
+        minter: Minter,
+        guard: Guard,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let minter = Minter::generate(wall_clock()).unwrap();
+            let verifier = Verifier::new(&[minter.public_key()], wall_clock());
+            World { minter, guard: Guard::new(Arc::new(verifier)) }
+        }
+
+        /// Calls `path`; answers what the handler saw, or the reason of the refusal.
+        async fn call(
+            &self,
+            path: &str,
+            permissions: &str,
+            headers: &[(&'static str, &str)],
+        ) -> Result<Ctx, String> {
+            let token = self.minter.mint(&Principal {
+                tenant: TenantId::from_bytes([1; 16]),
+                business: BusinessId::from_bytes([2; 16]),
+                actor: Actor::new(ActorKind::ApiKey, "key_a"),
+                permissions: Permissions::parse(permissions.split_whitespace()).unwrap(),
+                secret: [7; 32],
+            });
+            let mut request = Request::builder().uri(path).header(header::CONTEXT, token.header());
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            self.send(request.body(()).unwrap()).await
+        }
+
+        async fn send(&self, request: Request<()>) -> Result<Ctx, String> {
+            let mut service = self.guard.layer(service_fn(|mut request: Request<()>| async move {
+                let mut response = Response::new(());
+                let ctx: Ctx = request.extensions_mut().remove().expect("the guard puts a context there");
+                response.extensions_mut().insert(ctx);
+                Ok::<_, Infallible>(response)
+            }));
+            let response = service.call(request).await.unwrap();
+            match response.extensions().get::<Ctx>() {
+                Some(ctx) => Ok(ctx.clone()),
+                None => {
+                    let status = Status::from_header_map(response.headers()).expect("a refusal is a status");
+                    Err(status.get_details_error_info().expect("a refusal has a reason").reason)
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    #[rustfmt::skip] // columns
+    async fn the_rule_of_a_method_is_enforced() {
+        let world = World::new();
+        let key = (header::IDEMPOTENCY_KEY, "sale-1");
+        let long = "k".repeat(256);
+        let check = async |path, permissions, headers: &[(&'static str, &str)], expected: Result<(), &str>| {
+            let found = world.call(path, permissions, headers).await.map(drop);
+            assert_eq!(found.as_ref().map_err(String::as_str), expected.as_ref().map_err(|reason| *reason), "{path}");
+        };
+        check(POST,         "stock.post",       &[key],                              Ok(())).await;
+        check(POST,         "*",                &[key],                              Ok(())).await;
+        check(POST,         "*.read",           &[key],                              Err("PERMISSION_DENIED")).await;
+        check(POST,         "",                 &[],                                 Err("PERMISSION_DENIED")).await;
+        check(POST,         "stock.post",       &[],                                 Err("IDEMPOTENCY_KEY_REQUIRED")).await;
+        check(POST,         "stock.post",       &[(header::IDEMPOTENCY_KEY, "")],    Err("IDEMPOTENCY_KEY_MALFORMED")).await;
+        check(POST,         "stock.post",       &[(header::IDEMPOTENCY_KEY, &long)], Err("IDEMPOTENCY_KEY_MALFORMED")).await;
+        check(GET,          "tenant.read",      &[],                                 Ok(())).await;
+        check(UPDATE,       "tenant.update",    &[],                                 Err("PRECONDITION_REQUIRED")).await;
+        check(UPDATE,       "tenant.update",    &[(header::IF_MATCH, "\"3\"")],      Ok(())).await;
+        check(AUTHENTICATE, "*",                &[],                                 Err("PERMISSION_DENIED")).await;
+        check(AUTHENTICATE, "internal.gateway", &[],                                 Ok(())).await;
+        check("/cargopilot.tenant.v1.TenantService/Drop", "*", &[],                  Err("UNKNOWN_METHOD")).await;
+        check("/",          "*",                &[],                                 Err("UNKNOWN_METHOD")).await;
+    }
+
+    #[tokio::test]
+    async fn a_request_without_a_valid_context_is_refused() {
+        let world = World::new();
+        let bare = Request::builder().uri(GET).body(()).unwrap();
+        assert_eq!(world.send(bare).await.unwrap_err(), "UNAUTHENTICATED");
+
+        let stranger = World::new();
+        let token = stranger.minter.mint(&Principal {
+            tenant: TenantId::from_bytes([1; 16]),
+            business: BusinessId::from_bytes([2; 16]),
+            actor: Actor::new(ActorKind::System, "stranger"),
+            permissions: Permissions::parse(["*"]).unwrap(),
+            secret: [0; 32],
+        });
+        let forged = Request::builder().uri(GET).header(header::CONTEXT, token.header()).body(()).unwrap();
+        assert_eq!(world.send(forged).await.unwrap_err(), "UNAUTHENTICATED");
+    }
+
+    #[tokio::test]
+    async fn the_handler_sees_what_the_request_carries() {
+        let world = World::new();
+        let headers = [
+            (header::IDEMPOTENCY_KEY, "sale-1"),
+            (header::IF_MATCH, &*etag(3)),
+            (header::REQUEST_ID, "req_1"),
+            (header::TRACEPARENT, "00-1-2-01"),
+            (header::GRPC_TIMEOUT, "5S"),
+        ];
+        let ctx = world.call(UPDATE, "*", &headers).await.unwrap();
+        assert_eq!(ctx.tenant, TenantId::from_bytes([1; 16]));
+        assert_eq!(ctx.business, BusinessId::from_bytes([2; 16]));
+        assert_eq!(&*ctx.actor.id, "key_a");
+        assert_eq!(ctx.idempotency_key.as_deref(), Some("sale-1"));
+        assert_eq!(ctx.expected_revision(), Ok(Some(3)));
+        assert_eq!(ctx.request_id.as_deref(), Some("req_1"));
+        assert_eq!(ctx.traceparent.as_deref(), Some("00-1-2-01"));
+        assert!(ctx.remaining().is_some_and(|left| left.as_secs() <= 5));
+
+        let sent_on = crate::forward(&ctx, ());
+        let headers = sent_on.metadata().as_ref();
+        assert_eq!(headers.get(header::CONTEXT), ctx.token.as_ref());
+        assert_eq!(headers[header::REQUEST_ID], "req_1");
+        assert!(headers.contains_key(header::GRPC_TIMEOUT));
+        assert!(!headers.contains_key(header::IDEMPOTENCY_KEY));
+    }
+
+    #[test]
+    fn a_service_without_its_guard_answers_nothing() {
+        let error = open(tonic::Request::new(())).unwrap_err();
+        assert_eq!(error.code(), tonic::Code::Internal);
+    }
+}

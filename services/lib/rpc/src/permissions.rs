@@ -1,0 +1,159 @@
+//! What a principal may do.
+
+/// A set of permissions. A member is one of
+/// - `resource.action`: exactly that,
+/// - `resource.*`: every action on a resource,
+/// - `*.action`: one action on every resource,
+/// - `*`: everything.
+///
+/// Wildcards never grant `internal.…`: those are named one by one, to the platform's own principals.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Permissions {
+    /// Whether `*` is a member.
+    all: bool,
+    /// Sorted resources of `resource.*`.
+    resources: Box<[Box<str>]>,
+    /// Sorted actions of `*.action`.
+    actions: Box<[Box<str>]>,
+    /// Sorted members without a wildcard.
+    names: Box<[Box<str>]>,
+}
+
+const INTERNAL: &str = "internal";
+
+impl Permissions {
+    /// Makes a set of `members`; what is not of one of the four forms is `None`.
+    pub fn parse<S: AsRef<str>>(members: impl IntoIterator<Item = S>) -> Option<Self> {
+        let (mut all, mut resources, mut actions, mut names) = (false, vec![], vec![], vec![]);
+        for member in members {
+            let member = member.as_ref();
+            if member == "*" {
+                all = true;
+                continue;
+            }
+            let (resource, action) = member.split_once('.')?;
+            match (resource, action) {
+                (INTERNAL, "*") | ("*", "*") => return None,
+                ("*", action) if is_word(action) => actions.push(action.into()),
+                (resource, "*") if is_word(resource) => resources.push(resource.into()),
+                (resource, action) if is_word(resource) && is_word(action) => names.push(member.into()),
+                _ => return None,
+            }
+        }
+        Some(Permissions {
+            all,
+            resources: sorted(resources),
+            actions: sorted(actions),
+            names: sorted(names),
+        })
+    }
+
+    /// Whether `permission` (`resource.action`) is granted.
+    pub fn allows(&self, permission: &str) -> bool {
+        if contains(&self.names, permission) {
+            return true;
+        }
+        match permission.split_once('.') {
+            None | Some((INTERNAL, _)) => false,
+            Some((resource, action)) => {
+                self.all || contains(&self.resources, resource) || contains(&self.actions, action)
+            }
+        }
+    }
+
+    /// Whether everything that `other` grants is granted here too, today and for permissions that
+    /// will exist later: a wildcard is covered by wildcards only.
+    pub fn covers(&self, other: &Permissions) -> bool {
+        (self.all || !other.all)
+            && other.resources.iter().all(|resource| self.all || contains(&self.resources, resource))
+            && other.actions.iter().all(|action| self.all || contains(&self.actions, action))
+            && other.names.iter().all(|name| self.allows(name))
+    }
+
+    /// The members, in a fixed order.
+    pub fn members(&self) -> impl Iterator<Item = String> {
+        let all = self.all.then(|| "*".to_owned());
+        let resources = self.resources.iter().map(|resource| format!("{resource}.*"));
+        let actions = self.actions.iter().map(|action| format!("*.{action}"));
+        let names = self.names.iter().map(|name| name.to_string());
+        all.into_iter().chain(resources).chain(actions).chain(names)
+    }
+}
+
+fn sorted(mut words: Vec<Box<str>>) -> Box<[Box<str>]> {
+    words.sort_unstable();
+    words.dedup();
+    words.into_boxed_slice()
+}
+
+fn contains(words: &[Box<str>], word: &str) -> bool {
+    words.binary_search_by(|member| (**member).cmp(word)).is_ok()
+}
+
+/// Lower-case letters and `_`.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(members: &str) -> Permissions {
+        Permissions::parse(members.split_whitespace()).unwrap()
+    }
+
+    #[test]
+    #[rustfmt::skip] // columns
+    fn wildcards_grant_what_they_say_and_never_what_is_internal() {
+        let check = |members: &str, permission: &str, expected: bool| {
+            assert_eq!(set(members).allows(permission), expected, "{members} allows {permission}");
+        };
+        check("*",                "stock.post",       true);
+        check("*",                "internal.gateway", false);
+        check("internal.gateway", "internal.gateway", true);
+        check("internal.gateway", "internal.stock",   false);
+        check("stock.*",          "stock.post",       true);
+        check("stock.*",          "stocks.post",      false);
+        check("*.read",           "stock.read",       true);
+        check("*.read",           "stock.post",       false);
+        check("*.gateway",        "internal.gateway", false);
+        check("stock.post",       "stock.post",       true);
+        check("stock.post",       "stock.reverse",    false);
+        check("",                 "stock.read",       false);
+        check("*",                "stock",            false);
+        check("*",                "",                 false);
+    }
+
+    #[test]
+    #[rustfmt::skip] // columns
+    fn a_set_covers_what_grants_no_more() {
+        let check = |a: &str, b: &str, expected: bool| assert_eq!(set(a).covers(&set(b)), expected, "{a} covers {b}");
+        check("*",                 "*",                          true);
+        check("*",                 "stock.* *.read key.create",  true);
+        check("*",                 "internal.gateway",           false);
+        check("stock.* *.read",    "stock.post price.read",      true);
+        check("stock.* *.read",    "stock.*",                    true);
+        check("stock.* *.read",    "*",                          false);
+        check("stock.* *.read",    "price.publish",              false);
+        check("stock.post",        "stock.*",                    false);
+        check("stock.read",        "*.read",                     false);
+        check("",                  "",                           true);
+        check("",                  "stock.read",                 false);
+    }
+
+    #[test]
+    fn what_is_not_a_permission_is_refused() {
+        for text in
+            ["", "stock", "stock.", ".read", "*.*", "internal.*", "Stock.read", "a.b.c", "st*.read", "**"]
+        {
+            assert_eq!(Permissions::parse([text]), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn members_are_given_back_once_and_in_order() {
+        let members: Vec<_> = set("stock.post *.read stock.post stock.* *").members().collect();
+        assert_eq!(members, ["*", "stock.*", "*.read", "stock.post"]);
+    }
+}

@@ -1,0 +1,72 @@
+//! Why a request is refused before it reaches a handler.
+
+use problem::{Code, Problem};
+
+/// A request that no handler sees.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// No signed context, or one that is damaged, expired or meant for somebody else.
+    #[error("the request carries no valid credential")]
+    Unauthenticated,
+    /// No rule exists for the method, so nobody may call it.
+    #[error("unknown method")]
+    UnknownMethod,
+    /// The credential does not grant what the method needs.
+    #[error("the credential lacks the permission '{permission}'")]
+    PermissionDenied {
+        /// What it needs.
+        permission: &'static str,
+    },
+    /// The method posts to a ledger and needs a name for the mutation.
+    #[error("this request needs an Idempotency-Key")]
+    IdempotencyKeyRequired,
+    /// The idempotency key cannot be one.
+    #[error("an Idempotency-Key has 1 to 255 visible characters")]
+    IdempotencyKeyMalformed,
+    /// The method changes what others may change too.
+    #[error("this request needs If-Match with the revision that it is based on")]
+    PreconditionRequired,
+    /// `If-Match` holds no revision.
+    #[error("If-Match is the value of an ETag")]
+    PreconditionMalformed,
+    /// A page token of another list, of somebody else, or made up.
+    #[error("the page token does not belong to this list")]
+    PageTokenInvalid,
+}
+
+impl Problem for Refused {
+    const DOMAIN: &'static str = "request";
+
+    fn code(&self) -> Code {
+        match self {
+            Refused::Unauthenticated => Code::Unauthenticated,
+            Refused::UnknownMethod => Code::Unimplemented,
+            Refused::PermissionDenied { .. } => Code::PermissionDenied,
+            Refused::PreconditionRequired => Code::FailedPrecondition,
+            Refused::IdempotencyKeyRequired
+            | Refused::IdempotencyKeyMalformed
+            | Refused::PreconditionMalformed
+            | Refused::PageTokenInvalid => Code::InvalidArgument,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Refused::Unauthenticated => "UNAUTHENTICATED",
+            Refused::UnknownMethod => "UNKNOWN_METHOD",
+            Refused::PermissionDenied { .. } => "PERMISSION_DENIED",
+            Refused::IdempotencyKeyRequired => "IDEMPOTENCY_KEY_REQUIRED",
+            Refused::IdempotencyKeyMalformed => "IDEMPOTENCY_KEY_MALFORMED",
+            Refused::PreconditionRequired => "PRECONDITION_REQUIRED",
+            Refused::PreconditionMalformed => "PRECONDITION_MALFORMED",
+            Refused::PageTokenInvalid => "PAGE_TOKEN_INVALID",
+        }
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Refused::PermissionDenied { permission } => vec![("permission", (*permission).to_owned())],
+            _ => vec![],
+        }
+    }
+}
