@@ -11,10 +11,10 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Value of each ASCII character, `NONE` for characters outside the alphabet.
 const VALUES: [u8; 256] = {
     let mut values = [NONE; 256];
-    let mut index = 0;
-    while index < ALPHABET.len() {
-        values[ALPHABET[index] as usize] = index as u8;
-        index += 1;
+    let mut value = 0;
+    while value < 32 {
+        values[ALPHABET[value as usize] as usize] = value;
+        value += 1;
     }
     values
 };
