@@ -43,6 +43,8 @@ fn main() {
     set.file.retain(|file| file.package() != "google.api");
     tonic_prost_build::configure()
         .out_dir(&out)
+        // Ordered, so that equal messages have equal encodings: requests are compared by their hash.
+        .btree_map(".")
         .compile_fds(set)
         .expect("the descriptors were compiled above");
 }
