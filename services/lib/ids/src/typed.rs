@@ -258,7 +258,7 @@ mod tests {
             let id = TenantId::from_bytes(bytes);
             prop_assert_eq!(TenantId::parse(&id.to_string()), Ok(id));
             prop_assert_eq!(id.to_string().parse(), Ok(id));
-            prop_assert_eq!(AggregateId::from(id).as_bytes(), id.as_bytes());
+            prop_assert_eq!(*AggregateId::from(id).as_bytes(), bytes);
         }
 
         #[test]

@@ -58,7 +58,7 @@ mod tests {
     #[test]
     #[rustfmt::skip] // columns
     fn codes_and_their_places() {
-        fn check(code: &str, places: Option<u32>) {
+        fn check(code: &'static str, places: Option<u32>) {
             let currency = Currency::parse(code).ok();
             assert_eq!(currency.map(Currency::minor_places), places, "{code}");
             assert_eq!(currency.map_or(code, Currency::code), code);
