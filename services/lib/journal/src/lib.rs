@@ -1,1 +1,25 @@
-//! journal
+//! The journal: append-only aggregates with their state, committed atomically.
+//!
+//! Read in this order: [`aggregate`] (what a service tells the journal), [`entry`] (what is written),
+//! [`journal`] (submit, batch, read), [`actor`] (one writer per aggregate: folding, three outcomes),
+//! [`verify`] (re-computes chains and states), [`store`] (the port to a database), [`memory`] (the
+//! reference store).
+
+mod actor;
+pub mod aggregate;
+#[cfg(feature = "contract")]
+pub mod contract;
+pub mod entry;
+pub mod env;
+pub mod error;
+pub mod journal;
+pub mod memory;
+pub mod store;
+pub mod verify;
+
+pub use crate::aggregate::{Aggregate, Changes, Damage, Need};
+pub use crate::entry::{Actor, Entry, Posted};
+pub use crate::env::{Env, SystemEnv};
+pub use crate::error::{Error, Rejection, SubmitError};
+pub use crate::journal::{Answer, Journal, Keep, Meta, Request, Scope};
+pub use crate::store::{Chain, Claim, KeyHash, Order, Seq, SharedStore, StoreError};

@@ -4,6 +4,7 @@
 //! tests), `journal-embedded` and later `journal-cql`. One contract suite, [`crate::store_contract`],
 //! runs on each.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -159,6 +160,14 @@ pub enum Refusal {
         /// Who owns it.
         owner: AggregateId,
     },
+    /// The group breaks a rule of the port: a size limit, two tenants, an aggregate or a row twice. A
+    /// mistake of the caller's code, found by [`check_group`]; nothing is cut off or guessed.
+    Invalid {
+        /// Position of the commit in the group.
+        at: usize,
+        /// Which rule.
+        rule: &'static str,
+    },
 }
 
 /// What became of a group of commits. There are three outcomes, never two: a timeout, a broken
@@ -222,6 +231,9 @@ pub trait Store: Send + Sync + 'static {
     /// `after`, at most `limit`.
     fn index(&self, tenant: TenantId, index: u16, prefix: Bytes, after: Option<(Bytes, AggregateId)>, limit: usize) -> BoxFuture<'_, Result<Vec<IndexRow>, StoreError>>;
 
+    /// Reads the value of one index row: a point read, cheap when the row is absent.
+    fn index_row(&self, tenant: TenantId, index: u16, key: Bytes, aggregate: AggregateId) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;
+
     /// Reads the aggregates of all tenants in key order, after `after`, at most `limit`: for `verify`,
     /// backups and rebuilds, never for requests.
     fn aggregates(&self, after: Option<(TenantId, AggregateId)>, limit: usize) -> BoxFuture<'_, Result<Vec<(TenantId, AggregateId, Head)>, StoreError>>;
@@ -229,4 +241,56 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets idempotency keys that expired before `now_s` (Unix seconds), at most `limit`; returns how
     /// many.
     fn forget_keys(&self, now_s: u64, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>>;
+}
+
+/// Checks the rules of the port that need no database. Every store calls it first, so that a group that
+/// one of them refuses is refused by all.
+///
+/// # Errors
+/// [`Refusal::Invalid`] with the first rule that is broken.
+pub fn check_group(group: &[Commit]) -> Result<(), Refusal> {
+    if group.len() > GROUP_COMMITS_MAX {
+        return Err(Refusal::Invalid { at: GROUP_COMMITS_MAX, rule: "too many commits in a group" });
+    }
+    let mut aggregates = HashSet::with_capacity(group.len());
+    for (at, commit) in group.iter().enumerate() {
+        let rule = if commit.tenant != group[0].tenant {
+            Some("two tenants in a group")
+        } else if group.len() > 1 && !aggregates.insert(commit.aggregate) {
+            Some("an aggregate twice in a group")
+        } else {
+            broken_rule(commit)
+        };
+        if let Some(rule) = rule {
+            return Err(Refusal::Invalid { at, rule });
+        }
+    }
+    Ok(())
+}
+
+fn broken_rule(commit: &Commit) -> Option<&'static str> {
+    let claim = |change: &ClaimChange| match change {
+        ClaimChange::Take(claim) | ClaimChange::Release(claim) => claim.value.len(),
+    };
+    if commit.expect.checked_add(commit.entries.len() as Seq) != Some(commit.head.seq) {
+        return Some("head.seq is not expect + entries");
+    }
+    if commit.head.header.len() > HEADER_BYTES_MAX {
+        return Some("header too large");
+    }
+    let values = commit.entries.iter().chain(commit.rows.iter().filter_map(|(_, value)| value.as_ref()));
+    let values = values.chain(commit.index.iter().filter_map(|change| change.value.as_ref()));
+    if values.map(Bytes::len).any(|len| len > VALUE_BYTES_MAX) {
+        return Some("value too large");
+    }
+    let keys = commit.rows.iter().map(|(key, _)| key.len());
+    let keys = keys.chain(commit.index.iter().map(|change| change.key.len()));
+    if keys.chain(commit.claims.iter().map(claim)).any(|len| len > KEY_BYTES_MAX) {
+        return Some("key too large");
+    }
+    let mut rows = HashSet::with_capacity(commit.rows.len());
+    if commit.rows.len() > 1 && !commit.rows.iter().all(|(key, _)| rows.insert(key)) {
+        return Some("a row twice in a commit");
+    }
+    None
 }

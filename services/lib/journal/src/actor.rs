@@ -1,0 +1,497 @@
+//! One writer per aggregate and process: takes waiting commands, folds them into one commit, pursues
+//! unknown outcomes, answers each command by itself.
+//!
+//! Correctness does not rest on there being one: the conditional commit decides. Folding makes a hot
+//! aggregate fast.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use calendar::Instant;
+use ids::{AggregateId, TenantId};
+use parking_lot::Mutex;
+use prost::Message;
+use tokio::sync::oneshot;
+use tracing::{error, warn};
+
+use crate::aggregate::{Aggregate, Changes};
+use crate::entry::{Entry, Posted};
+use crate::error::{Error, Rejection, SubmitError};
+use crate::journal::{
+    Answer, FOLD_MAX, Inner, Keep, QUEUE_MAX, ROUNDS_MAX, Request, Running, Scope, UNKNOWN_S_MAX, WEIGHT_MAX,
+    stored, unstored,
+};
+use crate::store::{
+    AttemptId, Chain, Claim, ClaimChange, Commit, Head, KeyHash, KeyRow, Order, Outcome, Refusal, Seq,
+};
+
+/// A state in memory and its place in the journal.
+pub(crate) struct Loaded<A> {
+    pub(crate) state: A,
+    pub(crate) seq: Seq,
+    pub(crate) chain: Chain,
+    pub(crate) recorded_at: Instant,
+}
+
+type Reply<A> = Result<Answer<<A as Aggregate>::Event>, Rejection<<A as Aggregate>::Error>>;
+
+pub(crate) struct Command<A: Aggregate> {
+    pub(crate) request: Request<A::Command>,
+    pub(crate) reply: oneshot::Sender<Reply<A>>,
+    pub(crate) _running: Option<Running<A>>,
+}
+
+pub(crate) enum Pending<A: Aggregate> {
+    Command(Command<A>),
+    /// Somebody needs the aggregate for an atomic batch.
+    Lease(oneshot::Sender<Lease<A>>),
+}
+
+/// The exclusive use of an aggregate in this process, until dropped.
+pub(crate) struct Lease<A: Aggregate> {
+    loaded: Option<Loaded<A>>,
+    back: Option<oneshot::Sender<Option<Loaded<A>>>>,
+}
+
+impl<A: Aggregate> Lease<A> {
+    fn give_back(mut self, loaded: Option<Loaded<A>>) {
+        if let Some(back) = self.back.take() {
+            let _ = back.send(loaded); // the actor is gone only when the process ends
+        }
+    }
+}
+
+/// The queue of one aggregate.
+pub(crate) struct Slot<A: Aggregate> {
+    scope: Scope,
+    queue: Mutex<Queue<A>>,
+}
+
+struct Queue<A: Aggregate> {
+    waiting: VecDeque<Pending<A>>,
+    /// A task is at work and owns the state.
+    busy: bool,
+    state: Option<Box<Loaded<A>>>,
+}
+
+impl<A: Aggregate> Slot<A> {
+    pub(crate) fn new(scope: Scope) -> Self {
+        Slot { scope, queue: Mutex::new(Queue { waiting: VecDeque::new(), busy: false, state: None }) }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        let queue = self.queue.lock();
+        !queue.busy && queue.waiting.is_empty()
+    }
+
+    pub(crate) fn push(self: &Arc<Self>, inner: &Arc<Inner<A>>, pending: Pending<A>) -> Result<(), Error> {
+        let mut queue = self.queue.lock();
+        if queue.waiting.len() >= QUEUE_MAX {
+            return Err(Error::Overloaded);
+        }
+        queue.waiting.push_back(pending);
+        if !queue.busy {
+            queue.busy = true;
+            let state = queue.state.take();
+            drop(queue);
+            tokio::spawn(run(Arc::clone(inner), Arc::clone(self), state));
+        }
+        Ok(())
+    }
+
+    /// The next commands for one commit, or one lease; `None` ends the task.
+    fn take(&self, state: &mut Option<Box<Loaded<A>>>) -> Option<Work<A>> {
+        let mut queue = self.queue.lock();
+        let mut commands = Vec::new();
+        while commands.len() < FOLD_MAX {
+            match queue.waiting.pop_front() {
+                Some(Pending::Command(command)) => commands.push(command),
+                Some(lease @ Pending::Lease(_)) if !commands.is_empty() => {
+                    queue.waiting.push_front(lease);
+                    break;
+                }
+                Some(Pending::Lease(grant)) => return Some(Work::Lease(grant)),
+                None => break,
+            }
+        }
+        if commands.is_empty() {
+            queue.busy = false;
+            queue.state = state.take().filter(|loaded| loaded.state.weight() <= WEIGHT_MAX);
+            return None;
+        }
+        Some(Work::Commands(commands))
+    }
+}
+
+enum Work<A: Aggregate> {
+    Commands(Vec<Command<A>>),
+    Lease(oneshot::Sender<Lease<A>>),
+}
+
+async fn run<A: Aggregate>(inner: Arc<Inner<A>>, slot: Arc<Slot<A>>, mut state: Option<Box<Loaded<A>>>) {
+    while let Some(work) = slot.take(&mut state) {
+        match work {
+            Work::Commands(commands) => {
+                state =
+                    inner.commit_folded(slot.scope, state.map(|boxed| *boxed), commands).await.map(Box::new);
+            }
+            Work::Lease(grant) => {
+                let (back, returned) = oneshot::channel();
+                let lease = Lease { loaded: state.take().map(|boxed| *boxed), back: Some(back) };
+                // A grant that nobody takes is dropped with its sender, which ends the wait.
+                let _ = grant.send(lease);
+                state = returned.await.ok().flatten().map(Box::new);
+            }
+        }
+    }
+}
+
+/// The commands for one aggregate, decided one after the other, on their way to one commit.
+struct Plan<A: Aggregate> {
+    scope: Scope,
+    attempt: AttemptId,
+    expect: Seq,
+    loaded: Loaded<A>,
+    entries: Vec<bytes::Bytes>,
+    keys: Vec<(KeyHash, KeyRow)>,
+    changes: Changes,
+    /// Which request of the caller takes which claim.
+    claims: Vec<(Claim, usize)>,
+}
+
+impl<A: Aggregate> Plan<A> {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.keys.is_empty()
+    }
+
+    /// The commit, and the state that is true once it is applied.
+    fn commit(mut self) -> (Commit, Loaded<A>) {
+        self.loaded.state.save(&mut self.changes);
+        let head = Head {
+            seq: self.loaded.seq,
+            attempt: self.attempt,
+            chain: self.loaded.chain,
+            format: u16::from_be_bytes([A::KIND, A::FORMAT]),
+            header: self.loaded.header(),
+        };
+        let commit = Commit {
+            tenant: self.scope.tenant,
+            aggregate: self.scope.aggregate,
+            expect: self.expect,
+            head,
+            entries: self.entries,
+            rows: last_of_each(self.changes.rows, |row| row.0.clone()),
+            keys: self.keys,
+            claims: self.changes.claims,
+            index: last_of_each(self.changes.index, |row| (row.index, row.key.clone())),
+        };
+        (commit, self.loaded)
+    }
+}
+
+/// Keeps the last change of each key: the store wants each key once.
+fn last_of_each<T, K: Ord>(changes: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    if changes.len() < 2 {
+        return changes;
+    }
+    changes
+        .into_iter()
+        .map(|change| (key(&change), change))
+        .collect::<BTreeMap<_, _>>()
+        .into_values()
+        .collect()
+}
+
+impl<A: Aggregate> Inner<A> {
+    async fn plan(&self, scope: Scope, loaded: Option<Loaded<A>>) -> Result<Plan<A>, Error> {
+        let loaded = match loaded {
+            Some(loaded) => loaded,
+            None => match self.store.head(scope.tenant, scope.aggregate).await? {
+                Some(head) => Loaded::from_head(&head)?,
+                None => Loaded::unborn(),
+            },
+        };
+        let mut attempt = AttemptId::default();
+        self.env.random(&mut attempt.0);
+        Ok(Plan {
+            scope,
+            attempt,
+            expect: loaded.seq,
+            loaded,
+            entries: Vec::new(),
+            keys: Vec::new(),
+            changes: Changes::default(),
+            claims: Vec::new(),
+        })
+    }
+
+    /// Decides one command on the state that its predecessors in the plan led to.
+    async fn consider(&self, plan: &mut Plan<A>, at: usize, request: &Request<A::Command>) -> Reply<A> {
+        let (scope, meta) = (plan.scope, &request.meta);
+        let now = self.env.now().max(plan.loaded.recorded_at);
+        if meta.keep != Keep::No
+            && let Some(row) = self.store.key(scope.tenant, meta.key).await.map_err(Error::from)?
+            && (row.expires_s == 0 || now.unix_ms() / 1000 < row.expires_s)
+        {
+            return Ok(self.replay(scope.tenant, request, &row).await?);
+        }
+        for round in 0.. {
+            let needs = plan.loaded.state.needs(&request.command);
+            if needs.is_empty() {
+                break;
+            }
+            assert!(round < ROUNDS_MAX, "an aggregate never has what it needs");
+            self.load(scope, &mut plan.loaded, needs).await?;
+        }
+        let events = plan.loaded.state.decide(&request.command, now).map_err(Rejection::Domain)?;
+
+        let first = plan.loaded.seq + 1;
+        let mut posted = Vec::with_capacity(events.len());
+        let claims_before = plan.changes.claims.len();
+        for (position, event) in (0u32..).zip(events) {
+            let loaded = &mut plan.loaded;
+            loaded.seq += 1;
+            loaded.recorded_at = now;
+            loaded.state.evolve(&event, loaded.seq, now);
+            loaded.state.project(&event, loaded.seq, &mut plan.changes);
+            let entry = Entry {
+                recorded_at_us: now.unix_micros(),
+                actor: Some(meta.actor.clone()),
+                attempt: bytes::Bytes::copy_from_slice(&plan.attempt.0),
+                key: bytes::Bytes::copy_from_slice(&meta.key.0),
+                position,
+                event: A::encode(&event),
+                request_id: meta.request_id.clone(),
+            }
+            .encode_to_vec();
+            loaded.chain = loaded.chain.then(&entry);
+            plan.entries.push(stored(loaded.chain, &entry));
+            posted.push(Posted {
+                seq: loaded.seq,
+                event,
+                recorded_at: now,
+                actor: meta.actor.clone(),
+                key: meta.key,
+                position,
+                chain: Some(loaded.chain),
+            });
+        }
+        for change in &plan.changes.claims[claims_before..] {
+            if let ClaimChange::Take(claim) = change {
+                plan.claims.push((claim.clone(), at));
+            }
+        }
+        if meta.keep != Keep::No {
+            let row = KeyRow {
+                aggregate: scope.aggregate,
+                first,
+                count: u32::try_from(posted.len()).unwrap_or(u32::MAX),
+                fingerprint: meta.fingerprint,
+                expires_s: meta.keep.expires_s(now),
+            };
+            plan.keys.push((meta.key, row));
+        }
+        Ok(Answer { events: posted, seq: plan.loaded.seq, replayed: false, aggregate: scope.aggregate })
+    }
+
+    /// The answer that an earlier call with the same key got.
+    async fn replay(
+        &self,
+        tenant: TenantId,
+        request: &Request<A::Command>,
+        row: &KeyRow,
+    ) -> Result<Answer<A::Event>, Error> {
+        if row.fingerprint != request.meta.fingerprint {
+            return Err(Error::IdempotencyConflict);
+        }
+        let seq = row.first + u64::from(row.count) - 1;
+        let scope = Scope { tenant, aggregate: row.aggregate };
+        let events = match row.count {
+            0 => Vec::new(),
+            count => self.entries(scope, row.first, seq, Order::Ascending, count as usize).await?,
+        };
+        Ok(Answer { events, seq, replayed: true, aggregate: row.aggregate })
+    }
+
+    /// Commits waiting commands of one aggregate and answers them; gives back the state if it is known.
+    async fn commit_folded(
+        &self,
+        scope: Scope,
+        mut loaded: Option<Loaded<A>>,
+        mut commands: Vec<Command<A>>,
+    ) -> Option<Loaded<A>> {
+        for _ in 0..ROUNDS_MAX {
+            let mut plan = match self.plan(scope, loaded.take()).await {
+                Ok(plan) => plan,
+                Err(error) => {
+                    fail(commands, &error);
+                    return None;
+                }
+            };
+            let mut replies = Vec::with_capacity(commands.len());
+            for (at, command) in commands.iter().enumerate() {
+                replies.push(self.consider(&mut plan, at, &command.request).await);
+            }
+            if plan.is_empty() {
+                answer(commands, replies);
+                return Some(plan.loaded);
+            }
+            let claims = std::mem::take(&mut plan.claims);
+            let (commit, next) = plan.commit();
+            match self.settle(vec![commit]).await {
+                // Rejections were decided on the state that is durable only now.
+                Outcome::Applied => {
+                    answer(commands, replies);
+                    return Some(next);
+                }
+                Outcome::Refused(Refusal::Moved { .. }) => {}
+                Outcome::Refused(Refusal::Claimed { claim, owner, .. }) => {
+                    let Some((_, at)) = claims.into_iter().find(|(taken, _)| *taken == claim) else {
+                        error!("the store refused a claim that no command made");
+                        fail(commands, &Error::ConcurrentUpdate);
+                        return None;
+                    };
+                    let command = commands.remove(at);
+                    let _ = command.reply.send(Err(Rejection::Claimed { claim, owner }));
+                }
+                Outcome::Refused(Refusal::Invalid { rule, .. }) => {
+                    fail(commands, &Error::TooLarge(rule));
+                    return None;
+                }
+                Outcome::Unknown(why) => {
+                    warn!("a commit stayed undecided: {why}");
+                    fail(commands, &Error::OutcomeUnknown);
+                    return None;
+                }
+            }
+        }
+        fail(commands, &Error::ConcurrentUpdate);
+        None
+    }
+
+    /// Commits a batch over several aggregates, all or none.
+    pub(crate) async fn commit_all(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        requests: &[(AggregateId, Request<A::Command>)],
+    ) -> Result<Vec<Answer<A::Event>>, SubmitError<A::Error>> {
+        let refuse = |at: usize, error: Error| SubmitError { at, rejection: Rejection::Journal(error) };
+        let mut leases = BTreeMap::new();
+        // In order of the ids: two batches never wait for each other.
+        let mut wanted: Vec<AggregateId> = requests.iter().map(|(aggregate, _)| *aggregate).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        for aggregate in wanted {
+            let (grant, granted) = oneshot::channel();
+            let slot = self.slot(Scope { tenant, aggregate });
+            slot.push(self, Pending::Lease(grant)).map_err(|error| refuse(0, error))?;
+            leases.insert(aggregate, granted.await.map_err(|_| refuse(0, Error::ConcurrentUpdate))?);
+        }
+
+        for _ in 0..ROUNDS_MAX {
+            let mut plans = BTreeMap::new();
+            for (aggregate, lease) in &mut leases {
+                let plan = self.plan(Scope { tenant, aggregate: *aggregate }, lease.loaded.take()).await;
+                plans.insert(*aggregate, plan.map_err(|error| refuse(0, error))?);
+            }
+            let mut answers = Vec::with_capacity(requests.len());
+            for (at, (aggregate, request)) in requests.iter().enumerate() {
+                let Some(plan) = plans.get_mut(aggregate) else {
+                    return Err(refuse(at, Error::ConcurrentUpdate));
+                };
+                let answer = self.consider(plan, at, request).await;
+                answers.push(answer.map_err(|rejection| SubmitError { at, rejection })?);
+            }
+            let (mut group, mut states, mut claims) = (Vec::new(), Vec::new(), Vec::new());
+            for (aggregate, mut plan) in plans {
+                claims.append(&mut plan.claims);
+                if plan.is_empty() {
+                    states.push((aggregate, plan.loaded));
+                } else {
+                    let (commit, next) = plan.commit();
+                    group.push(commit);
+                    states.push((aggregate, next));
+                }
+            }
+            let outcome = if group.is_empty() { Outcome::Applied } else { self.settle(group).await };
+            match outcome {
+                Outcome::Applied => {
+                    for (aggregate, next) in states {
+                        if let Some(lease) = leases.remove(&aggregate) {
+                            lease.give_back(Some(next));
+                        }
+                    }
+                    return Ok(answers);
+                }
+                Outcome::Refused(Refusal::Moved { .. }) => {}
+                Outcome::Refused(Refusal::Claimed { claim, owner, .. }) => {
+                    let at = claims.iter().find(|(taken, _)| *taken == claim).map_or(0, |(_, at)| *at);
+                    return Err(SubmitError { at, rejection: Rejection::Claimed { claim, owner } });
+                }
+                Outcome::Refused(Refusal::Invalid { rule, .. }) => {
+                    return Err(refuse(0, Error::TooLarge(rule)));
+                }
+                Outcome::Unknown(why) => {
+                    warn!("a batch stayed undecided: {why}");
+                    return Err(refuse(0, Error::OutcomeUnknown));
+                }
+            }
+        }
+        Err(refuse(0, Error::ConcurrentUpdate))
+    }
+
+    /// Commits, and pursues an unknown outcome with the same attempt until it is decided: a clean read
+    /// that does not show the commit proves nothing, only a sequence that has moved does.
+    async fn settle(&self, group: Vec<Commit>) -> Outcome {
+        let mut last = match self.store.commit(group.clone()).await {
+            Outcome::Unknown(why) => why,
+            decided => return decided,
+        };
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(UNKNOWN_S_MAX);
+        let mut pause = Duration::from_millis(20);
+        while tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+            match self.store.commit(group.clone()).await {
+                Outcome::Refused(Refusal::Moved { at, current }) => match self.is_mine(&group[at]).await {
+                    Ok(true) => return Outcome::Applied,
+                    Ok(false) => return Outcome::Refused(Refusal::Moved { at, current }),
+                    Err(Error::Unavailable(why)) => last = why,
+                    Err(_) => return Outcome::Unknown(last),
+                },
+                Outcome::Unknown(why) => last = why,
+                decided => return decided,
+            }
+        }
+        Outcome::Unknown(last)
+    }
+
+    /// Whether the entry after `expect` carries the attempt of this commit.
+    async fn is_mine(&self, commit: &Commit) -> Result<bool, Error> {
+        let next = commit.expect + 1;
+        if commit.entries.is_empty() {
+            // A commit of keys alone moves no sequence: its key row tells.
+            let Some((hash, row)) = commit.keys.first() else { return Ok(false) };
+            return Ok(self.store.key(commit.tenant, *hash).await?.as_ref() == Some(row));
+        }
+        let entries =
+            self.store.entries(commit.tenant, commit.aggregate, next, next, Order::Ascending, 1).await?;
+        let Some((_, bytes)) = entries.into_iter().next() else { return Ok(false) };
+        let (_, bytes) = unstored(bytes)?;
+        Ok(Entry::read(bytes)?.attempt_id() == Some(commit.head.attempt))
+    }
+}
+
+fn answer<A: Aggregate>(commands: Vec<Command<A>>, replies: Vec<Reply<A>>) {
+    for (command, reply) in commands.into_iter().zip(replies) {
+        let Command { reply: sender, _running: running, .. } = command;
+        drop(running); // a caller that has its answer may use the key again
+        let _ = sender.send(reply); // a caller that went away does not matter
+    }
+}
+
+fn fail<A: Aggregate>(commands: Vec<Command<A>>, error: &Error) {
+    let replies = commands.iter().map(|_| Err(Rejection::Journal(error.clone()))).collect();
+    answer(commands, replies);
+}

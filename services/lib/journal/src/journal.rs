@@ -1,0 +1,472 @@
+//! Submit, batch, read: the door of a service to its journal.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use calendar::Instant;
+use ids::{AggregateId, TenantId};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::actor::{Command, Loaded, Pending, Slot};
+use crate::aggregate::{Aggregate, Damage, Need};
+use crate::entry::{Actor, Entry, Posted};
+use crate::env::Env;
+use crate::error::{Error, Rejection, SubmitError};
+use crate::store::{Chain, Head, KeyHash, Order, Seq, SharedStore};
+
+/// Commands that may wait for one aggregate.
+pub const QUEUE_MAX: usize = 4096;
+/// Commands that are folded into one commit.
+pub const FOLD_MAX: usize = 256;
+/// Aggregates whose state is kept in memory.
+pub const SLOTS_MAX: usize = 16_384;
+/// Bytes of loaded rows after which a state is dropped from memory.
+pub const WEIGHT_MAX: usize = 256 * 1024;
+/// How long an unknown outcome is pursued, in seconds.
+pub const UNKNOWN_S_MAX: u64 = 25;
+/// Rounds of [`Aggregate::needs`], tries after a concurrent update, tries to read a consistent state.
+pub const ROUNDS_MAX: usize = 16;
+
+const SHARDS: usize = 32;
+const CHAIN_BYTES: usize = 32;
+
+/// Whose aggregate.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Scope {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The aggregate.
+    pub aggregate: AggregateId,
+}
+
+/// How long the idempotency key of a command is remembered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keep {
+    /// The caller gave no key, and nothing is found by it.
+    No,
+    /// Seconds.
+    Seconds(u64),
+    /// For ever: the key row is also how entries are found by id.
+    Forever,
+}
+
+impl Keep {
+    /// What every call with an `Idempotency-Key` gets: 72 hours.
+    pub const USUAL: Keep = Keep::Seconds(72 * 3600);
+
+    pub(crate) fn expires_s(self, now: Instant) -> u64 {
+        match self {
+            Keep::No | Keep::Forever => 0,
+            Keep::Seconds(seconds) => now.unix_ms() / 1000 + seconds,
+        }
+    }
+}
+
+/// Who asks, and under which idempotency key.
+#[derive(Clone, Debug)]
+pub struct Meta {
+    /// Who causes the entries.
+    pub actor: Actor,
+    /// Hash of (principal, route, idempotency key); random when there is no key.
+    pub key: KeyHash,
+    /// Hash of the request, to tell a retry from another request under the same key.
+    pub fingerprint: [u8; 16],
+    /// How long the key is remembered.
+    pub keep: Keep,
+    /// Id of the request.
+    pub request_id: String,
+}
+
+/// A command and who gives it.
+#[derive(Clone, Debug)]
+pub struct Request<C> {
+    /// What is asked for.
+    pub command: C,
+    /// Who asks.
+    pub meta: Meta,
+}
+
+/// What a command led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer<E> {
+    /// The events, durable.
+    pub events: Vec<Posted<E>>,
+    /// Sequence of the aggregate right after them.
+    pub seq: Seq,
+    /// True if an earlier call with the same key did it.
+    pub replayed: bool,
+    /// The aggregate that it went to.
+    pub aggregate: AggregateId,
+}
+
+/// The state of an aggregate at a moment.
+#[derive(Debug)]
+pub struct View<A> {
+    /// The state, with the rows that were asked for.
+    pub state: A,
+    /// Its sequence.
+    pub seq: Seq,
+    /// When the last entry was recorded.
+    pub recorded_at: Instant,
+}
+
+/// All aggregates of one kind.
+pub struct Journal<A: Aggregate> {
+    pub(crate) inner: Arc<Inner<A>>,
+}
+
+impl<A: Aggregate> Clone for Journal<A> {
+    fn clone(&self) -> Self {
+        Journal { inner: Arc::clone(&self.inner) }
+    }
+}
+
+pub(crate) struct Inner<A: Aggregate> {
+    pub(crate) store: SharedStore,
+    pub(crate) env: Arc<dyn Env>,
+    slots: Vec<Mutex<HashMap<Scope, Arc<Slot<A>>>>>,
+    running: Vec<Mutex<HashSet<(TenantId, KeyHash)>>>,
+    hasher: RandomState,
+}
+
+/// Marks an idempotency key as running until it is dropped.
+pub(crate) struct Running<A: Aggregate> {
+    inner: Arc<Inner<A>>,
+    key: (TenantId, KeyHash),
+}
+
+impl<A: Aggregate> Drop for Running<A> {
+    fn drop(&mut self) {
+        self.inner.running[self.inner.shard(&self.key)].lock().remove(&self.key);
+    }
+}
+
+impl<A: Aggregate> Journal<A> {
+    /// Makes the journal of one kind of aggregate over a store.
+    #[must_use]
+    pub fn new(store: SharedStore, env: Arc<dyn Env>) -> Self {
+        let slots = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let running = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Journal { inner: Arc::new(Inner { store, env, slots, running, hasher: RandomState::new() }) }
+    }
+
+    /// The clock and random source.
+    #[must_use]
+    pub fn env(&self) -> &dyn Env {
+        &*self.inner.env
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &SharedStore {
+        &self.inner.store
+    }
+
+    /// Commits one command. It is folded with its neighbours into one commit; dropping the returned
+    /// future does not take the command back.
+    ///
+    /// # Errors
+    /// Why the command was refused; nothing is written then, except after [`Error::OutcomeUnknown`].
+    pub async fn submit(
+        &self,
+        scope: Scope,
+        request: Request<A::Command>,
+    ) -> Result<Answer<A::Event>, Rejection<A::Error>> {
+        self.enqueue(scope, request)?.await.unwrap_or(Err(Rejection::Journal(Error::OutcomeUnknown)))
+    }
+
+    /// Commits commands for any aggregates of a tenant, each by itself, those for the same aggregate in
+    /// the given order. One answer per command, in order.
+    pub async fn submit_each(
+        &self,
+        tenant: TenantId,
+        requests: Vec<(AggregateId, Request<A::Command>)>,
+    ) -> Vec<Result<Answer<A::Event>, Rejection<A::Error>>> {
+        let waiting: Vec<_> = requests
+            .into_iter()
+            .map(|(aggregate, request)| self.enqueue(Scope { tenant, aggregate }, request))
+            .collect();
+        let mut answers = Vec::with_capacity(waiting.len());
+        for one in waiting {
+            answers.push(match one {
+                Ok(reply) => reply.await.unwrap_or(Err(Rejection::Journal(Error::OutcomeUnknown))),
+                Err(error) => Err(Rejection::Journal(error)),
+            });
+        }
+        answers
+    }
+
+    /// Commits commands for any aggregates of a tenant, all or none, decided in the given order.
+    ///
+    /// # Errors
+    /// The first command that is refused, and why; nothing is written then.
+    pub async fn submit_all(
+        &self,
+        tenant: TenantId,
+        requests: Vec<(AggregateId, Request<A::Command>)>,
+    ) -> Result<Vec<Answer<A::Event>>, SubmitError<A::Error>> {
+        let mut running = Vec::with_capacity(requests.len());
+        for (at, (_, request)) in requests.iter().enumerate() {
+            match self.mark_running(tenant, &request.meta) {
+                Ok(mark) => running.push(mark),
+                Err(error) => return Err(SubmitError { at, rejection: error.into() }),
+            }
+        }
+        let inner = Arc::clone(&self.inner);
+        let task = tokio::spawn(async move {
+            let answers = inner.commit_all(tenant, &requests).await;
+            drop(running);
+            answers
+        });
+        let lost = || SubmitError { at: 0, rejection: Rejection::Journal(Error::OutcomeUnknown) };
+        task.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Reads the state of an aggregate with the rows that `needs` names; `None` if it was never written.
+    ///
+    /// # Errors
+    /// When the store cannot answer or its bytes do not decode.
+    pub async fn read(
+        &self,
+        scope: Scope,
+        needs: impl Fn(&A) -> Vec<Need> + Send,
+    ) -> Result<Option<View<A>>, Error> {
+        let store = &self.inner.store;
+        for _ in 0..ROUNDS_MAX {
+            let Some(head) = store.head(scope.tenant, scope.aggregate).await? else { return Ok(None) };
+            let mut loaded = Loaded::<A>::from_head(&head)?;
+            let mut rows = false;
+            for _ in 0..ROUNDS_MAX {
+                let wanted = needs(&loaded.state);
+                if wanted.is_empty() {
+                    break;
+                }
+                rows = true;
+                self.inner.load(scope, &mut loaded, wanted).await?;
+            }
+            let same = !rows
+                || store
+                    .head(scope.tenant, scope.aggregate)
+                    .await?
+                    .is_some_and(|again| again.seq == head.seq);
+            if same {
+                return Ok(Some(View {
+                    state: loaded.state,
+                    seq: head.seq,
+                    recorded_at: loaded.recorded_at,
+                }));
+            }
+        }
+        Err(Error::ConcurrentUpdate)
+    }
+
+    /// Computes the state that an aggregate had right after entry `seq`, from its entries.
+    ///
+    /// # Errors
+    /// When the store cannot answer or its bytes do not decode.
+    pub async fn state_at(&self, scope: Scope, seq: Seq) -> Result<View<A>, Error> {
+        const PAGE: usize = 500;
+        let mut view = View { state: A::default(), seq: 0, recorded_at: Instant::from_unix_micros(0) };
+        while view.seq < seq {
+            let page = self.entries(scope, view.seq + 1, seq, Order::Ascending, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Err(Error::Damaged(Damage(format!("entry {} is missing", view.seq + 1))));
+            };
+            (view.seq, view.recorded_at) = (last.seq, last.recorded_at);
+            for posted in &page {
+                view.state.evolve(&posted.event, posted.seq, posted.recorded_at);
+            }
+        }
+        Ok(view)
+    }
+
+    /// Reads entries `from ..= to`, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot answer or its bytes do not decode.
+    pub async fn entries(
+        &self,
+        scope: Scope,
+        from: Seq,
+        to: Seq,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<Posted<A::Event>>, Error> {
+        self.inner.entries(scope, from, to, order, limit).await
+    }
+
+    /// Finds the entries that a command with this key wrote: the aggregate and its events.
+    ///
+    /// # Errors
+    /// When the store cannot answer or its bytes do not decode.
+    pub async fn find(
+        &self,
+        tenant: TenantId,
+        key: KeyHash,
+    ) -> Result<Option<(AggregateId, Vec<Posted<A::Event>>)>, Error> {
+        let Some(row) = self.inner.store.key(tenant, key).await? else { return Ok(None) };
+        let scope = Scope { tenant, aggregate: row.aggregate };
+        let count = row.count as usize;
+        let events = self
+            .entries(scope, row.first, row.first + u64::from(row.count) - 1, Order::Ascending, count)
+            .await?;
+        Ok(Some((row.aggregate, events)))
+    }
+
+    fn enqueue(
+        &self,
+        scope: Scope,
+        request: Request<A::Command>,
+    ) -> Result<oneshot::Receiver<Result<Answer<A::Event>, Rejection<A::Error>>>, Error> {
+        let running = self.mark_running(scope.tenant, &request.meta)?;
+        let (reply, answer) = oneshot::channel();
+        let slot = self.inner.slot(scope);
+        slot.push(&self.inner, Pending::Command(Command { request, reply, _running: running }))?;
+        Ok(answer)
+    }
+
+    fn mark_running(&self, tenant: TenantId, meta: &Meta) -> Result<Option<Running<A>>, Error> {
+        if meta.keep == Keep::No {
+            return Ok(None);
+        }
+        let key = (tenant, meta.key);
+        if !self.inner.running[self.inner.shard(&key)].lock().insert(key) {
+            return Err(Error::InProgress);
+        }
+        Ok(Some(Running { inner: Arc::clone(&self.inner), key }))
+    }
+}
+
+impl<A: Aggregate> Inner<A> {
+    fn shard(&self, key: &impl Hash) -> usize {
+        usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0)
+    }
+
+    /// The slot of an aggregate. Two slots for one aggregate (one evicted while somebody held it) are
+    /// harmless: the conditional commit decides.
+    pub(crate) fn slot(&self, scope: Scope) -> Arc<Slot<A>> {
+        let mut slots = self.slots[self.shard(&scope)].lock();
+        if let Some(slot) = slots.get(&scope) {
+            return Arc::clone(slot);
+        }
+        if slots.len() >= SLOTS_MAX / SHARDS {
+            let mut keep = SLOTS_MAX / SHARDS / 2;
+            slots.retain(|_, slot| {
+                let stays = keep > 0 || !slot.is_idle();
+                keep = keep.saturating_sub(1);
+                stays
+            });
+        }
+        let slot = Arc::new(Slot::new(scope));
+        slots.insert(scope, Arc::clone(&slot));
+        slot
+    }
+
+    pub(crate) async fn load(
+        &self,
+        scope: Scope,
+        loaded: &mut Loaded<A>,
+        needs: Vec<Need>,
+    ) -> Result<(), Error> {
+        let mut keys = Vec::new();
+        for need in &needs {
+            match need {
+                Need::Row(key) => keys.push(key.clone()),
+                Need::Index { index, key } => {
+                    let value =
+                        self.store.index_row(scope.tenant, *index, key.clone(), scope.aggregate).await?;
+                    loaded.state.load(need, value.as_deref())?;
+                }
+            }
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let values = self.store.rows(scope.tenant, scope.aggregate, keys).await?;
+        for (need, value) in needs.iter().filter(|need| matches!(need, Need::Row(_))).zip(values) {
+            loaded.state.load(need, value.as_deref())?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn entries(
+        &self,
+        scope: Scope,
+        from: Seq,
+        to: Seq,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<Posted<A::Event>>, Error> {
+        let stored = self.store.entries(scope.tenant, scope.aggregate, from, to, order, limit).await?;
+        stored.into_iter().map(|(seq, bytes)| posted::<A>(seq, bytes)).collect()
+    }
+}
+
+/// The stored form of an entry: the chain up to it, then its bytes.
+pub(crate) fn stored(chain: Chain, entry: &[u8]) -> Bytes {
+    let mut bytes = Vec::with_capacity(CHAIN_BYTES + entry.len());
+    bytes.extend_from_slice(&chain.0);
+    bytes.extend_from_slice(entry);
+    bytes.into()
+}
+
+/// Takes the stored form of an entry apart.
+pub(crate) fn unstored(mut bytes: Bytes) -> Result<(Chain, Bytes), Damage> {
+    if bytes.len() < CHAIN_BYTES {
+        return Err(Damage("an entry is shorter than its hash".into()));
+    }
+    let chain = bytes.split_to(CHAIN_BYTES);
+    Ok((Chain(chain.as_ref().try_into().map_err(|_| Damage("hash".into()))?), bytes))
+}
+
+pub(crate) fn posted<A: Aggregate>(seq: Seq, bytes: Bytes) -> Result<Posted<A::Event>, Error> {
+    let (chain, bytes) = unstored(bytes)?;
+    let entry = Entry::read(bytes)?;
+    Ok(Posted {
+        seq,
+        event: A::decode(&entry.event)?,
+        recorded_at: entry.recorded_at(),
+        key: entry.key_hash().ok_or_else(|| Damage(format!("entry {seq} has no key")))?,
+        actor: entry.actor.unwrap_or_default(),
+        position: entry.position,
+        chain: Some(chain),
+    })
+}
+
+impl<A: Aggregate> Loaded<A> {
+    /// The state before the first entry.
+    pub(crate) fn unborn() -> Self {
+        Loaded {
+            state: A::default(),
+            seq: 0,
+            chain: Chain::default(),
+            recorded_at: Instant::from_unix_micros(0),
+        }
+    }
+
+    pub(crate) fn from_head(head: &Head) -> Result<Self, Damage> {
+        let format = u16::from_be_bytes([A::KIND, A::FORMAT]);
+        if head.format != format {
+            return Err(Damage(format!("record of format {:04x}, expected {format:04x}", head.format)));
+        }
+        let (recorded, header) =
+            head.header.split_first_chunk::<8>().ok_or_else(|| Damage("a header is too short".into()))?;
+        Ok(Loaded {
+            state: A::from_header(header)?,
+            seq: head.seq,
+            chain: head.chain,
+            recorded_at: Instant::from_unix_micros(i64::from_be_bytes(*recorded)),
+        })
+    }
+
+    pub(crate) fn header(&self) -> Bytes {
+        let header = self.state.header();
+        let mut bytes = Vec::with_capacity(8 + header.len());
+        bytes.extend_from_slice(&self.recorded_at.unix_micros().to_be_bytes());
+        bytes.extend_from_slice(&header);
+        bytes.into()
+    }
+}

@@ -1,0 +1,257 @@
+//! The reference store: ordered maps behind a lock. For tests, and what the other stores are compared
+//! with.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use ids::{AggregateId, TenantId};
+use parking_lot::Mutex;
+
+use crate::store::{
+    Claim, ClaimChange, Commit, Head, IndexRow, KeyHash, KeyRow, Order, Outcome, Refusal, Seq, Store,
+    StoreError, check_group,
+};
+
+/// Keeps everything in memory and forgets it when dropped.
+#[derive(Default, Debug)]
+pub struct MemoryStore {
+    tables: Mutex<Tables>,
+}
+
+#[derive(Default, Debug)]
+struct Tables {
+    heads: BTreeMap<(TenantId, AggregateId), Head>,
+    entries: BTreeMap<(TenantId, AggregateId, Seq), Bytes>,
+    rows: BTreeMap<(TenantId, AggregateId, Bytes), Bytes>,
+    keys: BTreeMap<(TenantId, KeyHash), KeyRow>,
+    claims: BTreeMap<(TenantId, Claim), AggregateId>,
+    index: BTreeMap<(TenantId, u16, Bytes, AggregateId), Bytes>,
+}
+
+/// What a group would make of the claims: `None` is free.
+type Claimed = BTreeMap<(TenantId, Claim), Option<AggregateId>>;
+
+impl Tables {
+    fn commit(&mut self, group: Vec<Commit>) -> Result<(), Refusal> {
+        check_group(&group)?;
+        let mut claimed = Claimed::new();
+        for (at, commit) in group.iter().enumerate() {
+            let current = self.heads.get(&(commit.tenant, commit.aggregate)).map_or(0, |head| head.seq);
+            if current != commit.expect {
+                return Err(Refusal::Moved { at, current });
+            }
+            self.claim(at, commit, &mut claimed)?;
+        }
+        for (claim, owner) in claimed {
+            match owner {
+                Some(owner) => self.claims.insert(claim, owner),
+                None => self.claims.remove(&claim),
+            };
+        }
+        group.into_iter().for_each(|commit| self.apply(commit));
+        Ok(())
+    }
+
+    fn claim(&self, at: usize, commit: &Commit, claimed: &mut Claimed) -> Result<(), Refusal> {
+        let owner = |claimed: &Claimed, claim: &(TenantId, Claim)| match claimed.get(claim) {
+            Some(owner) => *owner,
+            None => self.claims.get(claim).copied(),
+        };
+        for change in &commit.claims {
+            let ClaimChange::Release(claim) = change else { continue };
+            let claim = (commit.tenant, claim.clone());
+            if owner(claimed, &claim) == Some(commit.aggregate) {
+                claimed.insert(claim, None);
+            }
+        }
+        for change in &commit.claims {
+            let ClaimChange::Take(claim) = change else { continue };
+            let claim = (commit.tenant, claim.clone());
+            match owner(claimed, &claim) {
+                Some(owner) if owner != commit.aggregate => {
+                    return Err(Refusal::Claimed { at, claim: claim.1, owner });
+                }
+                _ => claimed.insert(claim, Some(commit.aggregate)),
+            };
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, commit: Commit) {
+        let Commit { tenant, aggregate, expect, head, entries, rows, keys, claims: _, index } = commit;
+        self.heads.insert((tenant, aggregate), head);
+        for (seq, entry) in (expect + 1..).zip(entries) {
+            self.entries.insert((tenant, aggregate, seq), entry);
+        }
+        for (key, value) in rows {
+            set(&mut self.rows, (tenant, aggregate, key), value);
+        }
+        for (hash, row) in keys {
+            self.keys.insert((tenant, hash), row);
+        }
+        for change in index {
+            set(&mut self.index, (tenant, change.index, change.key, aggregate), change.value);
+        }
+    }
+}
+
+fn set<K: Ord>(table: &mut BTreeMap<K, Bytes>, key: K, value: Option<Bytes>) {
+    match value {
+        Some(value) => table.insert(key, value),
+        None => table.remove(&key),
+    };
+}
+
+impl MemoryStore {
+    fn read<'a, T: Send + 'a>(
+        &'a self,
+        read: impl FnOnce(&Tables) -> T + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        async move { Ok(read(&self.tables.lock())) }.boxed()
+    }
+}
+
+impl Store for MemoryStore {
+    fn commit(&self, group: Vec<Commit>) -> BoxFuture<'_, Outcome> {
+        async move {
+            match self.tables.lock().commit(group) {
+                Ok(()) => Outcome::Applied,
+                Err(refusal) => Outcome::Refused(refusal),
+            }
+        }
+        .boxed()
+    }
+
+    fn head(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+    ) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
+        self.read(move |tables| tables.heads.get(&(tenant, aggregate)).cloned())
+    }
+
+    fn rows(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+        keys: Vec<Bytes>,
+    ) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, StoreError>> {
+        self.read(move |tables| {
+            keys.into_iter().map(|key| tables.rows.get(&(tenant, aggregate, key)).cloned()).collect()
+        })
+    }
+
+    fn scan_rows(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+        prefix: Bytes,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Bytes, Bytes)>, StoreError>> {
+        self.read(move |tables| {
+            let from = (tenant, aggregate, prefix.clone());
+            let rows = tables.rows.range(from..).take_while(|((t, a, key), _)| {
+                *t == tenant && *a == aggregate && key.starts_with(&prefix)
+            });
+            rows.take(limit).map(|((_, _, key), value)| (key.clone(), value.clone())).collect()
+        })
+    }
+
+    fn entries(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+        from: Seq,
+        to: Seq,
+        order: Order,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Seq, Bytes)>, StoreError>> {
+        self.read(move |tables| {
+            if from > to {
+                return Vec::new();
+            }
+            let range = tables.entries.range((tenant, aggregate, from)..=(tenant, aggregate, to));
+            let entries = range.map(|((_, _, seq), entry)| (*seq, entry.clone()));
+            match order {
+                Order::Ascending => entries.take(limit).collect(),
+                Order::Descending => entries.rev().take(limit).collect(),
+            }
+        })
+    }
+
+    fn key(&self, tenant: TenantId, hash: KeyHash) -> BoxFuture<'_, Result<Option<KeyRow>, StoreError>> {
+        self.read(move |tables| tables.keys.get(&(tenant, hash)).cloned())
+    }
+
+    fn claim(
+        &self,
+        tenant: TenantId,
+        claim: Claim,
+    ) -> BoxFuture<'_, Result<Option<AggregateId>, StoreError>> {
+        self.read(move |tables| tables.claims.get(&(tenant, claim)).copied())
+    }
+
+    fn index(
+        &self,
+        tenant: TenantId,
+        index: u16,
+        prefix: Bytes,
+        after: Option<(Bytes, AggregateId)>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<IndexRow>, StoreError>> {
+        self.read(move |tables| {
+            let least = AggregateId::from_bytes([0; 16]);
+            let from = match after {
+                Some((key, aggregate)) if key >= prefix => Bound::Excluded((tenant, index, key, aggregate)),
+                _ => Bound::Included((tenant, index, prefix.clone(), least)),
+            };
+            let rows = tables.index.range((from, Bound::Unbounded)).take_while(|((t, i, key, _), _)| {
+                *t == tenant && *i == index && key.starts_with(&prefix)
+            });
+            let rows = rows.take(limit).map(|((_, _, key, aggregate), value)| IndexRow {
+                key: key.clone(),
+                aggregate: *aggregate,
+                value: value.clone(),
+            });
+            rows.collect()
+        })
+    }
+
+    fn index_row(
+        &self,
+        tenant: TenantId,
+        index: u16,
+        key: Bytes,
+        aggregate: AggregateId,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        self.read(move |tables| tables.index.get(&(tenant, index, key, aggregate)).cloned())
+    }
+
+    fn aggregates(
+        &self,
+        after: Option<(TenantId, AggregateId)>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(TenantId, AggregateId, Head)>, StoreError>> {
+        self.read(move |tables| {
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let heads = tables.heads.range((from, Bound::Unbounded)).take(limit);
+            heads.map(|((tenant, aggregate), head)| (*tenant, *aggregate, head.clone())).collect()
+        })
+    }
+
+    fn forget_keys(&self, now_s: u64, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>> {
+        async move {
+            let mut tables = self.tables.lock();
+            let expired = tables.keys.iter().filter(|(_, row)| row.expires_s != 0 && row.expires_s < now_s);
+            let expired: Vec<_> = expired.map(|(key, _)| *key).take(limit).collect();
+            for key in &expired {
+                tables.keys.remove(key);
+            }
+            Ok(expired.len())
+        }
+        .boxed()
+    }
+}
