@@ -13,6 +13,10 @@ use crate::{Permissions, header};
 /// Longest time that a call may take; a longer wish is cut to this.
 const DEADLINE_MAX: Duration = Duration::from_secs(30);
 
+/// The scope of what belongs to no tenant, for example which key belongs to which tenant. No
+/// credential stands for it.
+pub const SYSTEM_TENANT: TenantId = TenantId::from_bytes([0; 16]);
+
 /// What kind of principal acts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ActorKind {
@@ -77,6 +81,20 @@ pub struct Principal {
     pub permissions: Permissions,
     /// The tenant's derivation secret: key of page tokens and derived ids.
     pub secret: [u8; 32],
+}
+
+impl Principal {
+    /// The platform itself, in no tenant: the gateway that asks what a credential stands for, the
+    /// server that sets up a tenant.
+    pub fn platform(job: &str, permissions: Permissions) -> Self {
+        Principal {
+            tenant: SYSTEM_TENANT,
+            business: BusinessId::from_bytes([0; 16]),
+            actor: Actor::new(ActorKind::System, job),
+            permissions,
+            secret: [0; 32],
+        }
+    }
 }
 
 impl fmt::Debug for Principal {

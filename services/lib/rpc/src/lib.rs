@@ -3,13 +3,14 @@
 //! In reading order: [`Ctx`] (who calls, for which tenant, how long), [`Permissions`],
 //! [`Minter`] and [`Verifier`] (the signed context), [`Guard`] (enforces the rule of every method),
 //! [`open`] and [`status`] (the two ends of a handler), [`Transport`] and [`forward`] (calling
-//! another service, in this process or over the network), [`PageToken`], [`fingerprint`] and
-//! [`key_hash`].
+//! another service, in this process or over the network), [`PageToken`], [`meta`] (what the journal
+//! notes about a request), [`fingerprint`] and [`key_hash`].
 
 mod context;
 mod etag;
 mod guard;
 mod hash;
+mod meta;
 mod outgoing;
 mod page;
 mod permissions;
@@ -18,10 +19,11 @@ mod signed;
 mod status;
 mod transport;
 
-pub use context::{Actor, ActorKind, Ctx, Principal};
+pub use context::{Actor, ActorKind, Ctx, Principal, SYSTEM_TENANT};
 pub use etag::etag;
 pub use guard::{Guard, Guarded, open};
 pub use hash::{fingerprint, key_hash};
+pub use meta::meta;
 pub use outgoing::{System, forward, respond, with_token};
 pub use page::{PageToken, page_size};
 pub use permissions::Permissions;
