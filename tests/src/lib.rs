@@ -1,1 +1,1 @@
-//! platform-tests
+//! The platform in one process; everything is in the test targets.

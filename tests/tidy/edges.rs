@@ -1,0 +1,116 @@
+//! Who may depend on whom. Arrows go one way: server, services, kit, ports, vocabulary.
+
+use std::collections::BTreeMap;
+
+use crate::hold;
+use crate::tree::{Package, packages};
+
+const VOCABULARY: [&str; 5] = ["ids", "money", "quantity", "calendar", "problem"];
+const SERVICES: [&str; 3] = ["tenant", "catalog", "stock"];
+
+/// What each package of ours may use of ours, beside the vocabulary.
+fn allowed(package: &str) -> Option<&'static [&'static str]> {
+    Some(match package {
+        "ids" | "money" | "quantity" | "calendar" | "problem" => &[],
+        "proto" | "journal" | "runtime" => &[],
+        "journal-embedded" => &["journal"],
+        "rpc" => &["journal", "proto"],
+        "transcode" => &["proto"],
+        "tenant" | "catalog" | "stock" => &["journal", "proto", "rpc", "runtime"],
+        "gateway" => &["proto", "rpc", "runtime", "transcode"],
+        "testkit" => &["journal", "proto", "rpc"],
+        "server" => &[
+            "catalog",
+            "gateway",
+            "journal",
+            "journal-embedded",
+            "proto",
+            "rpc",
+            "runtime",
+            "stock",
+            "tenant",
+            "transcode",
+        ],
+        // Tests and measurements look at everything.
+        "platform-tests" | "load-tests" => &[
+            "catalog",
+            "gateway",
+            "journal",
+            "journal-embedded",
+            "proto",
+            "rpc",
+            "runtime",
+            "server",
+            "stock",
+            "tenant",
+            "testkit",
+            "transcode",
+        ],
+        _ => return None,
+    })
+}
+
+fn broken_edges(packages: &BTreeMap<String, Package>) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (name, package) in packages {
+        let Some(allowed) = allowed(name) else {
+            broken.push(format!("{}: say in tests/tidy/edges.rs what '{name}' may use", package.folder));
+            continue;
+        };
+        let ours = package.uses.iter().filter(|used| packages.contains_key(*used));
+        for used in ours.filter(|used| !VOCABULARY.contains(&used.as_str())) {
+            if !allowed.contains(&used.as_str()) {
+                broken.push(format!("{}: '{name}' may not use '{used}'", package.folder));
+            }
+        }
+        // Not even in tests: what needs two services is tested in `tests/`.
+        let service = |used: &str| SERVICES.contains(&used) && used != name && !allowed.contains(&used);
+        for used in package.tests_use.iter().filter(|used| service(used)) {
+            broken.push(format!("{}: tests of '{name}' may not use '{used}'", package.folder));
+        }
+    }
+    broken
+}
+
+#[test]
+fn dependencies_go_one_way() {
+    hold("a package uses what it may not", broken_edges(&packages()));
+}
+
+/// A test that cannot fail proves nothing.
+#[test]
+fn a_wrong_edge_is_found() {
+    let check = |name: &str, uses: &[&str], tests_use: &[&str], expected: usize| {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let mut packages = packages();
+        let package = Package { folder: name.to_owned(), uses: owned(uses), tests_use: owned(tests_use) };
+        packages.retain(|_, known| {
+            (known.uses, known.tests_use) = (Vec::new(), Vec::new());
+            true
+        });
+        packages.insert(name.to_owned(), package);
+        assert_eq!(broken_edges(&packages).len(), expected, "{name} {uses:?} {tests_use:?}");
+    };
+    check("stock", &["ids", "journal", "rpc", "serde"], &["journal-embedded"], 0);
+    check("stock", &["catalog"], &[], 1);
+    check("stock", &["journal-embedded"], &[], 1);
+    check("stock", &["testkit"], &[], 1);
+    check("stock", &[], &["catalog", "tenant"], 2);
+    check("gateway", &["stock"], &[], 1);
+    check("transcode", &["gateway", "stock"], &[], 2);
+    check("ids", &["problem"], &[], 0);
+    check("ids", &["journal"], &[], 1);
+    check("server", &["journal-embedded", "stock"], &[], 0);
+    check("something-new", &[], &[], 1);
+}
+
+/// Services are reached through their clients, and other people's servers through one door: nothing that
+/// ships makes HTTP requests of its own.
+#[test]
+fn nothing_that_ships_has_an_http_client() {
+    let ships = |name: &str| !matches!(name, "load-tests" | "platform-tests");
+    let packages = packages();
+    let clients = packages.iter().filter(|(name, _)| ships(name));
+    let clients = clients.filter(|(_, package)| package.uses.iter().any(|used| used == "reqwest"));
+    hold("an HTTP client", clients.map(|(_, package)| package.folder.clone()).collect());
+}
