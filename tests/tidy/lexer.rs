@@ -60,8 +60,8 @@ fn token(rest: &str, before: Option<char>) -> (usize, Kind) {
     if !in_word && let Some(token) = string(rest) {
         return token;
     }
-    if rest.starts_with('\'') {
-        let mut inside = rest[1..].char_indices();
+    if let Some(after) = rest.strip_prefix('\'') {
+        let mut inside = after.char_indices();
         let end = match inside.next() {
             Some((_, '\\')) => rest[3..].find('\'').map(|end| end + 4),
             // Otherwise it is a lifetime.
