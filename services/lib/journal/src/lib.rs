@@ -7,7 +7,7 @@
 
 mod actor;
 pub mod aggregate;
-#[cfg(feature = "contract")]
+#[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod entry;
 pub mod env;

@@ -37,12 +37,14 @@ type Claimed = BTreeMap<(TenantId, Claim), Option<AggregateId>>;
 impl Tables {
     fn commit(&mut self, group: Vec<Commit>) -> Result<(), Refusal> {
         check_group(&group)?;
-        let mut claimed = Claimed::new();
         for (at, commit) in group.iter().enumerate() {
             let current = self.heads.get(&(commit.tenant, commit.aggregate)).map_or(0, |head| head.seq);
             if current != commit.expect {
                 return Err(Refusal::Moved { at, current });
             }
+        }
+        let mut claimed = Claimed::new();
+        for (at, commit) in group.iter().enumerate() {
             self.claim(at, commit, &mut claimed)?;
         }
         for (claim, owner) in claimed {
@@ -153,9 +155,10 @@ impl Store for MemoryStore {
     ) -> BoxFuture<'_, Result<Vec<(Bytes, Bytes)>, StoreError>> {
         self.read(move |tables| {
             let from = (tenant, aggregate, prefix.clone());
-            let rows = tables.rows.range(from..).take_while(|((t, a, key), _)| {
-                *t == tenant && *a == aggregate && key.starts_with(&prefix)
-            });
+            let rows = tables
+                .rows
+                .range(from..)
+                .take_while(|((t, a, key), _)| *t == tenant && *a == aggregate && key.starts_with(&prefix));
             rows.take(limit).map(|((_, _, key), value)| (key.clone(), value.clone())).collect()
         })
     }
@@ -208,9 +211,10 @@ impl Store for MemoryStore {
                 Some((key, aggregate)) if key >= prefix => Bound::Excluded((tenant, index, key, aggregate)),
                 _ => Bound::Included((tenant, index, prefix.clone(), least)),
             };
-            let rows = tables.index.range((from, Bound::Unbounded)).take_while(|((t, i, key, _), _)| {
-                *t == tenant && *i == index && key.starts_with(&prefix)
-            });
+            let rows = tables
+                .index
+                .range((from, Bound::Unbounded))
+                .take_while(|((t, i, key, _), _)| *t == tenant && *i == index && key.starts_with(&prefix));
             let rows = rows.take(limit).map(|((_, _, key, aggregate), value)| IndexRow {
                 key: key.clone(),
                 aggregate: *aggregate,
@@ -254,4 +258,13 @@ impl Store for MemoryStore {
         }
         .boxed()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    crate::store_contract!(memory, || (Arc::new(MemoryStore::default()) as crate::SharedStore, ()));
 }

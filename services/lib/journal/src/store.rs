@@ -210,33 +210,74 @@ pub trait Store: Send + Sync + 'static {
     fn commit(&self, group: Vec<Commit>) -> BoxFuture<'_, Outcome>;
 
     /// Reads the head of an aggregate; `None` if it was never written.
-    fn head(&self, tenant: TenantId, aggregate: AggregateId) -> BoxFuture<'_, Result<Option<Head>, StoreError>>;
+    fn head(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+    ) -> BoxFuture<'_, Result<Option<Head>, StoreError>>;
 
     /// Reads state rows by key, in the order of `keys`.
-    fn rows(&self, tenant: TenantId, aggregate: AggregateId, keys: Vec<Bytes>) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, StoreError>>;
+    fn rows(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+        keys: Vec<Bytes>,
+    ) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, StoreError>>;
 
     /// Reads the state rows whose key begins with `prefix`, in key order, at most `limit`.
-    fn scan_rows(&self, tenant: TenantId, aggregate: AggregateId, prefix: Bytes, limit: usize) -> BoxFuture<'_, Result<Vec<(Bytes, Bytes)>, StoreError>>;
+    fn scan_rows(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+        prefix: Bytes,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Bytes, Bytes)>, StoreError>>;
 
     /// Reads entries with `from <= seq <= to`, at most `limit`, in the given order.
-    fn entries(&self, tenant: TenantId, aggregate: AggregateId, from: Seq, to: Seq, order: Order, limit: usize) -> BoxFuture<'_, Result<Vec<(Seq, Bytes)>, StoreError>>;
+    fn entries(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+        from: Seq,
+        to: Seq,
+        order: Order,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Seq, Bytes)>, StoreError>>;
 
     /// Reads an idempotency key.
     fn key(&self, tenant: TenantId, hash: KeyHash) -> BoxFuture<'_, Result<Option<KeyRow>, StoreError>>;
 
     /// Reads who owns a value.
-    fn claim(&self, tenant: TenantId, claim: Claim) -> BoxFuture<'_, Result<Option<AggregateId>, StoreError>>;
+    fn claim(&self, tenant: TenantId, claim: Claim)
+    -> BoxFuture<'_, Result<Option<AggregateId>, StoreError>>;
 
     /// Reads index rows whose key begins with `prefix`, in order of (key, aggregate), after the row
     /// `after`, at most `limit`.
-    fn index(&self, tenant: TenantId, index: u16, prefix: Bytes, after: Option<(Bytes, AggregateId)>, limit: usize) -> BoxFuture<'_, Result<Vec<IndexRow>, StoreError>>;
+    fn index(
+        &self,
+        tenant: TenantId,
+        index: u16,
+        prefix: Bytes,
+        after: Option<(Bytes, AggregateId)>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<IndexRow>, StoreError>>;
 
     /// Reads the value of one index row: a point read, cheap when the row is absent.
-    fn index_row(&self, tenant: TenantId, index: u16, key: Bytes, aggregate: AggregateId) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;
+    fn index_row(
+        &self,
+        tenant: TenantId,
+        index: u16,
+        key: Bytes,
+        aggregate: AggregateId,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;
 
     /// Reads the aggregates of all tenants in key order, after `after`, at most `limit`: for `verify`,
     /// backups and rebuilds, never for requests.
-    fn aggregates(&self, after: Option<(TenantId, AggregateId)>, limit: usize) -> BoxFuture<'_, Result<Vec<(TenantId, AggregateId, Head)>, StoreError>>;
+    fn aggregates(
+        &self,
+        after: Option<(TenantId, AggregateId)>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(TenantId, AggregateId, Head)>, StoreError>>;
 
     /// Forgets idempotency keys that expired before `now_s` (Unix seconds), at most `limit`; returns how
     /// many.

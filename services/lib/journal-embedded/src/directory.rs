@@ -1,0 +1,120 @@
+//! The directory of a store: who may use it, which format it has, and room to stop in.
+//!
+//! | file | what |
+//! |---|---|
+//! | `lock` | held while the store is open |
+//! | `format` | format version and identity, written once |
+//! | `acknowledged` | the mark, see [`crate::mark`] |
+//! | `reserve` | space that is given back when the disk is full |
+//! | `engine/` | the engine's files |
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::OpenError;
+
+/// Newest format that this version reads and writes.
+pub(crate) const FORMAT: u32 = 1;
+
+/// Bytes that are kept free for reads, flushes and the end of the process on a full disk.
+const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Tells one store's files from another's. Random.
+pub(crate) type StoreId = [u8; 16];
+
+/// An open directory; the lock is held until it is dropped.
+pub(crate) struct Directory {
+    path: PathBuf,
+    _lock: File,
+    pub(crate) store: StoreId,
+}
+
+impl Directory {
+    /// Locks the directory and checks its format; creates both if there is nothing yet.
+    pub(crate) fn open(path: &Path) -> Result<Directory, OpenError> {
+        fs::create_dir_all(path).map_err(|e| OpenError::io(path, "creating the directory", e))?;
+        let lock = lock(path)?;
+        let store = match fs::read_to_string(path.join("format")) {
+            Ok(text) => read_format(path, &text)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => create_format(path)?,
+            Err(e) => return Err(OpenError::io(path, "reading the format", e)),
+        };
+        let directory = Directory { path: path.to_owned(), _lock: lock, store };
+        directory.reserve().map_err(|e| OpenError::io(path, "reserving 16 MiB for a full disk", e))?;
+        Ok(directory)
+    }
+
+    pub(crate) fn engine(&self) -> PathBuf {
+        self.path.join("engine")
+    }
+
+    pub(crate) fn mark(&self) -> PathBuf {
+        self.path.join("acknowledged")
+    }
+
+    fn reserve(&self) -> io::Result<()> {
+        let file =
+            OpenOptions::new().create(true).truncate(false).write(true).open(self.path.join("reserve"))?;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE_BYTES)?;
+        Ok(())
+    }
+
+    /// Whether less than the reserve is free.
+    pub(crate) fn is_full(&self) -> bool {
+        rustix::fs::statvfs(&self.path)
+            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < RESERVE_BYTES)
+    }
+
+    /// Gives the reserve back to the file system. Best effort: the disk is in trouble already.
+    pub(crate) fn release_reserve(&self) {
+        let _ = fs::remove_file(self.path.join("reserve"));
+    }
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
+    let file = file.map_err(|e| OpenError::io(path, "opening the lock", e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(e)) => Err(OpenError::io(path, "taking the lock", e)),
+    }
+}
+
+fn read_format(path: &Path, text: &str) -> Result<StoreId, OpenError> {
+    let malformed = || OpenError::damaged(path, "the file 'format' is malformed");
+    let mut lines = text.lines();
+    let version = lines.next().and_then(|line| line.strip_prefix("cargo-pilot journal "));
+    let found: u32 = version.and_then(|version| version.parse().ok()).ok_or_else(malformed)?;
+    if found > FORMAT {
+        return Err(OpenError::NewerFormat { path: path.to_owned(), found, supported: FORMAT });
+    }
+    let store = lines.next().and_then(|line| line.strip_prefix("store "));
+    let store = store.filter(|hex| hex.len() == 32).and_then(|hex| u128::from_str_radix(hex, 16).ok());
+    store.map(u128::to_be_bytes).ok_or_else(malformed)
+}
+
+/// Written before anything else: a directory that has other files but no format is not ours.
+fn create_format(path: &Path) -> Result<StoreId, OpenError> {
+    let io = |e| OpenError::io(path, "creating the format", e);
+    for file in fs::read_dir(path).map_err(io)? {
+        let name = file.map_err(io)?.file_name();
+        if name != "lock" && name != "format.new" && name != "lost+found" {
+            let what = format!("it holds '{}' but no 'format'", name.display());
+            return Err(OpenError::damaged(path, what));
+        }
+    }
+    let mut store = StoreId::default();
+    getrandom::fill(&mut store).map_err(|e| io(io::Error::other(e)))?;
+    let text = format!("cargo-pilot journal {FORMAT}\nstore {:032x}\n", u128::from_be_bytes(store));
+    let write = || {
+        let mut file = File::create(path.join("format.new"))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(path.join("format.new"), path.join("format"))?;
+        File::open(path)?.sync_all()
+    };
+    write().map_err(io)?;
+    Ok(store)
+}
