@@ -27,7 +27,8 @@ impl Aggregate for Item {
     fn load(&mut self, need: &Need, value: Option<&[u8]>) -> Result<(), Damage> {
         match need {
             Need::Index { key, .. } => {
-                let line = key.as_ref().try_into().map_err(|_| Damage("a source line has 24 bytes".into()))?;
+                let line =
+                    key.as_ref().try_into().map_err(|_| Damage("a source line has 24 bytes".into()))?;
                 let posted = value.and_then(records::read_source_value).map(|(first, _)| first);
                 self.lines.insert(line, posted);
                 Ok(())
@@ -59,8 +60,13 @@ impl Aggregate for Item {
             let key = records::index_key(&[business.as_bytes(), variant.as_bytes()]);
             changes.index(records::INDEX_ITEM, key, Bytes::new());
         }
-        if self.balances.get(&event.location).is_some_and(|balance| balance.movements == 1 && balance.last == seq) {
-            let key = records::index_key(&[business.as_bytes(), event.location.as_bytes(), variant.as_bytes()]);
+        if self
+            .balances
+            .get(&event.location)
+            .is_some_and(|balance| balance.movements == 1 && balance.last == seq)
+        {
+            let key =
+                records::index_key(&[business.as_bytes(), event.location.as_bytes(), variant.as_bytes()]);
             changes.index(records::INDEX_PLACE, key, Bytes::new());
         }
     }

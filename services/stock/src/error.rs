@@ -85,12 +85,9 @@ pub enum Error {
     /// A token, key or header of the request.
     #[error(transparent)]
     Refused(rpc::Refused),
-    /// The first movement of an item needs the variant and the business. Never shown.
-    #[error("the item is not opened yet")]
-    NeedsFacts,
-    /// The entered unit is not the base unit. Never shown.
-    #[error("the unit factor is not known")]
-    NeedsFactor,
+    /// Facts of the item or a unit factor were not looked up. A mistake of ours.
+    #[error("internal error")]
+    Unprepared,
     /// Another service did not answer.
     #[error("'{service}' is not available, try again")]
     Dependency {
@@ -121,6 +118,18 @@ impl From<rpc::Refused> for Error {
 }
 
 impl Error {
+    /// The same error in the item of a batch: its fields are found there.
+    #[must_use]
+    pub fn within(self, list: &str, at: usize) -> Self {
+        let Error::Invalid(mut invalid) = self else { return self };
+        for violation in &mut invalid.violations {
+            if let Some((_, rest)) = violation.field.split_once('.') {
+                violation.field = format!("{list}[{at}].{rest}");
+            }
+        }
+        Error::Invalid(invalid)
+    }
+
     /// One bad field.
     pub fn field(field: &str, reason: &'static str, detail: impl Into<String>) -> Self {
         Error::Invalid(Invalid::field(field, reason, detail))
@@ -136,7 +145,7 @@ impl Problem for Error {
             Error::NotFound => Code::NotFound,
             Error::SourceAlreadyPosted { .. } | Error::CodeTaken { .. } => Code::AlreadyExists,
             Error::Refused(refused) => refused.code(),
-            Error::NeedsFacts | Error::NeedsFactor => Code::Internal,
+            Error::Unprepared => Code::Internal,
             Error::Dependency { .. } => Code::Unavailable,
             Error::Journal(error) => error.code(),
             _ => Code::FailedPrecondition,
@@ -158,7 +167,7 @@ impl Problem for Error {
             Error::CodeTaken { .. } => "CODE_TAKEN",
             Error::StaleRevision { .. } => "STALE_REVISION",
             Error::Refused(refused) => refused.reason(),
-            Error::NeedsFacts | Error::NeedsFactor => "INTERNAL",
+            Error::Unprepared => "INTERNAL",
             Error::Dependency { .. } => "UNAVAILABLE",
             Error::Journal(error) => error.reason(),
         }

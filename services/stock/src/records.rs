@@ -83,8 +83,7 @@ pub fn line(business: BusinessId, kind: Kind, source: &Source, reversal_of: Opti
 fn line_key_of(business: BusinessId, kind: Kind, source: &Source, line: &str, distinct: Seq) -> Line {
     let document = document(business, &source.kind, &source.id);
     let number = kind.number().to_be_bytes();
-    let rest =
-        hash(&[line.as_bytes(), &number, &source.revision.to_be_bytes(), &distinct.to_be_bytes()]);
+    let rest = hash(&[line.as_bytes(), &number, &source.revision.to_be_bytes(), &distinct.to_be_bytes()]);
     let mut key = [0; 24];
     key[..16].copy_from_slice(&document);
     key[16..].copy_from_slice(&rest[..8]);
@@ -131,6 +130,12 @@ fn key(prefix: u8, rest: &[u8]) -> Bytes {
 #[must_use]
 pub fn balance_key(location: LocationId) -> Bytes {
     key(b'b', location.as_bytes())
+}
+
+/// Prefix of all rows of balances.
+#[must_use]
+pub fn balances_prefix() -> Bytes {
+    Bytes::from_static(b"b")
 }
 
 /// Row of a chunk of layers.

@@ -293,7 +293,12 @@ impl Item {
     }
 
     /// Refuses a source line that was posted already.
-    pub(crate) fn check_line(&self, business: ids::BusinessId, kind: Kind, source: &Source) -> Result<(), Error> {
+    pub(crate) fn check_line(
+        &self,
+        business: ids::BusinessId,
+        kind: Kind,
+        source: &Source,
+    ) -> Result<(), Error> {
         let line = records::line(business, kind, source, None);
         match line.and_then(|line| self.lines.get(&line).copied().flatten()) {
             Some(sequence) => Err(Error::SourceAlreadyPosted { sequence }),

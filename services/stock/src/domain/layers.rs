@@ -111,7 +111,9 @@ impl Layers {
     /// Takes goods out of a layer, with their share of what the receipt was worth.
     pub fn take(&mut self, receipt: Seq, quantity: Quantity) {
         let holds = |layers: &Vec<Slice>| layers.iter().any(|layer| layer.receipt == receipt);
-        let Some(id) = self.loaded.iter().find(|(_, layers)| holds(layers)).map(|(id, _)| *id) else { return };
+        let Some(id) = self.loaded.iter().find(|(_, layers)| holds(layers)).map(|(id, _)| *id) else {
+            return;
+        };
         let layers = self.loaded.entry(id).or_default();
         for layer in layers.iter_mut().filter(|layer| layer.receipt == receipt) {
             layer.value -= share(layer.value, quantity, layer.quantity);

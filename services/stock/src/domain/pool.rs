@@ -15,7 +15,7 @@ use crate::domain::movement::{Cover, Method, Slice};
 /// Issues that wait for goods to be settled.
 pub const DEFICITS_MAX: usize = 48;
 /// Receipts that one movement consumes; an issue that takes more becomes several movements.
-pub const CONSUMED_MAX: usize = 100;
+pub const CONSUMED_MAX: usize = 200;
 /// Greatest value of a pool or a posting, in units of 10^-scale.
 pub const VALUE_MAX: i64 = 1_000_000_000_000_000_000;
 
@@ -89,7 +89,11 @@ impl Pool {
     /// cost.
     #[must_use]
     pub fn current(&self, quantity: Quantity) -> i64 {
-        if self.quantity.is_positive() { share(self.value, quantity, self.quantity) } else { self.assumed(quantity) }
+        if self.quantity.is_positive() {
+            share(self.value, quantity, self.quantity)
+        } else {
+            self.assumed(quantity)
+        }
     }
 
     /// Takes `quantity` out, by the method of the pool: oldest first, or `prefer` first.
@@ -107,7 +111,11 @@ impl Pool {
                 break;
             }
             let part = left.min(layer.quantity);
-            consumed.push(Slice { value: share(layer.value, part, layer.quantity), quantity: part, ..*layer });
+            consumed.push(Slice {
+                value: share(layer.value, part, layer.quantity),
+                quantity: part,
+                ..*layer
+            });
             left -= part;
         }
         let stocked = quantity - left;

@@ -18,6 +18,8 @@ use crate::error::Error;
 pub const FUTURE_S_MAX: i64 = 300;
 /// Greatest quantity of one movement and of one balance, in base units.
 pub const QUANTITY_MAX: i64 = 1_000_000_000_000;
+/// Movements of one posting: their ids have six bits for the position.
+pub const MOVEMENTS_MAX: usize = 63;
 const DAY_S: i64 = 86_400;
 /// Decimal places of unit prices and quantities.
 const PLACES: u32 = 6;
@@ -214,6 +216,9 @@ impl<'a> Draft<'a> {
         for (leg, issue) in std::mem::take(&mut self.settlements) {
             self.add(leg)?.settles = Some(issue);
         }
+        if MOVEMENTS_MAX < self.movements.len() {
+            return Err(Error::QuantityLimit { what: "a posting has at most 63 movements; split it" });
+        }
         assert!(self.on_hand == self.pool_quantity, "INV-4: the pool holds what the locations hold");
         assert!(!self.pool_quantity.is_zero() || self.pool_value == 0, "INV-4: no value without quantity");
         Ok(self.movements)
@@ -223,7 +228,7 @@ impl<'a> Draft<'a> {
 /// Decides what a draft becomes: one movement, two for a transfer, more if an issue takes very many
 /// receipts or if arriving goods settle shortages.
 pub(crate) fn post(item: &Item, post: &Post, now: Instant) -> Result<Vec<Movement>, Error> {
-    let Some(facts) = item.facts.as_ref().or(post.facts.as_ref()) else { return Err(Error::NeedsFacts) };
+    let Some(facts) = item.facts.as_ref().or(post.facts.as_ref()) else { return Err(Error::Unprepared) };
     item.check_line(post.business, post.kind, &post.source)?;
     let entered = entered(post, facts)?;
     let quantity = base_quantity(post, &entered, facts)?;
@@ -246,7 +251,9 @@ pub(crate) fn post(item: &Item, post: &Post, now: Instant) -> Result<Vec<Movemen
         (Flow::In, _) | (Flow::Either, Some(Direction::In)) => arrive(draft, post, leg),
         (Flow::Out, _) | (Flow::Either, Some(Direction::Out)) => leave(draft, post, leg),
         (Flow::Either, None) => Err(Error::field("movement.direction", reason::REQUIRED, "must be given")),
-        (Flow::Value, _) => Err(Error::field("movement.kind", reason::UNKNOWN_VALUE, "is made by the ledger")),
+        (Flow::Value, _) => {
+            Err(Error::field("movement.kind", reason::UNKNOWN_VALUE, "is made by the ledger"))
+        }
     }
 }
 
@@ -259,7 +266,7 @@ fn entered(post: &Post, facts: &Facts) -> Result<Entered, Error> {
         (None, _) => (facts.base_unit.clone(), Factor::ONE),
         (Some(unit), _) if *unit == facts.base_unit => (unit.clone(), Factor::ONE),
         (Some(unit), Some(factor)) => (unit.clone(), factor),
-        (Some(_), None) => return Err(Error::NeedsFactor),
+        (Some(_), None) => return Err(Error::Unprepared),
     };
     if post.integral && 0 < post.quantity.decimal_places() {
         let detail = format!("'{unit}' is counted in whole units");
@@ -299,10 +306,16 @@ fn check_time(item: &Item, post: &Post, now: Instant) -> Result<Instant, Error> 
         Some(latest) if at < latest && post.occurred_at.is_some() => {
             let oldest = now.plus_seconds(-DAY_S * i64::from(post.backdate_days));
             if !post.may_backdate {
-                return Err(Error::BackdateWindow { latest, why: "earlier dates need the permission 'stock.backdate'" });
+                return Err(Error::BackdateWindow {
+                    latest,
+                    why: "earlier dates need the permission 'stock.backdate'",
+                });
             }
             if at < oldest {
-                return Err(Error::BackdateWindow { latest, why: "the date is outside the back-dating window" });
+                return Err(Error::BackdateWindow {
+                    latest,
+                    why: "the date is outside the back-dating window",
+                });
             }
             Ok(at)
         }

@@ -133,7 +133,8 @@ fn put_back(pool: &mut crate::domain::pool::Pool, item: &Item, seq: Seq, origina
     let (mut left, mut worth) = (quantity, value);
     // What is still without stock simply ends.
     if let Some(open) = pool.deficits.iter().find(|deficit| deficit.issue == seq).copied() {
-        let cover = Cover { issue: seq, quantity: open.quantity, provisional: open.value, actual: open.value };
+        let cover =
+            Cover { issue: seq, quantity: open.quantity, provisional: open.value, actual: open.value };
         pool.end(&cover);
         undone.covered.push(cover);
         left -= open.quantity;

@@ -10,7 +10,9 @@ use quantity::{Factor, Quantity};
 use crate::domain::kind::Kind;
 use crate::domain::movement::{Cover, Entered, Facts, Movement, Source};
 use crate::records::id;
-use crate::records::item::{FactsRecord, SliceRecord, method, method_number, pair, pair_record, slice, slice_record};
+use crate::records::item::{
+    FactsRecord, SliceRecord, method, method_number, pair, pair_record, slice, slice_record,
+};
 
 /// Stored movement: the event of an item.
 #[derive(Clone, PartialEq, Message)]

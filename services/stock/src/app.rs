@@ -1,0 +1,83 @@
+//! Use cases, one per file.
+
+mod balances;
+mod directory;
+mod history;
+mod locations;
+pub(crate) mod post;
+
+use std::sync::Arc;
+
+use ids::{AggregateId, RandomPart};
+use journal::{Env, Journal, Keep, KeyHash, Meta, Rejection, Scope, SharedStore};
+use rpc::Ctx;
+
+use crate::domain::item::Item;
+use crate::domain::location::Place;
+use crate::error::Error;
+use crate::records;
+
+pub(crate) use directory::Directory;
+pub(crate) use history::Filter;
+
+/// The stock service behind its edge.
+pub struct Stock {
+    pub(crate) items: Journal<Item>,
+    pub(crate) places: Journal<Place>,
+    pub(crate) directory: Directory,
+}
+
+impl Stock {
+    /// Makes the service over its store; `directory` asks catalog and tenant.
+    pub(crate) fn new(store: SharedStore, env: Arc<dyn Env>, directory: Directory) -> Self {
+        Stock {
+            items: Journal::new(Arc::clone(&store), Arc::clone(&env)),
+            places: Journal::new(store, env),
+            directory,
+        }
+    }
+
+    /// Who asks, under which key. Without a key the ids of what is made are random.
+    pub(crate) fn meta(
+        &self,
+        ctx: &Ctx,
+        path: &str,
+        key: Option<&str>,
+        fingerprint: [u8; 16],
+        keep: Keep,
+    ) -> Meta {
+        let (hash, keep) = match key {
+            Some(key) => (rpc::key_hash(ctx, path, key), keep),
+            None => {
+                let mut random = [0; 9];
+                self.items.env().random(&mut random);
+                (RandomPart(random).masked().0, Keep::No)
+            }
+        };
+        Meta {
+            actor: journal::Actor { kind: ctx.actor.kind.name().to_owned(), id: ctx.actor.id.to_string() },
+            key: KeyHash(hash),
+            fingerprint,
+            keep,
+            request_id: ctx.request_id.as_deref().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+pub(crate) fn scope(ctx: &Ctx, aggregate: impl Into<AggregateId>) -> Scope {
+    Scope { tenant: ctx.tenant, aggregate: aggregate.into() }
+}
+
+/// The stock of a variant in the caller's business.
+pub(crate) fn item_scope(ctx: &Ctx, variant: ids::VariantId) -> Scope {
+    scope(ctx, records::item_id(ctx.business, variant))
+}
+
+/// What a refused command means to the caller.
+pub(crate) fn refused(rejection: Rejection<Error>, code: Option<&str>) -> Error {
+    match rejection {
+        Rejection::Domain(error) => error,
+        Rejection::Claimed { .. } => Error::CodeTaken { code: code.unwrap_or_default().to_owned() },
+        Rejection::Journal(error) => Error::Journal(error),
+    }
+}

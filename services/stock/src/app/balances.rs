@@ -1,0 +1,115 @@
+//! Shows what is there and what it is worth.
+
+use ids::{LocationId, VariantId};
+use journal::{Scope, Seq};
+use proto::stock::v1 as pb;
+use rpc::{Ctx, PageToken};
+
+use crate::app::locations::{cursor, seal};
+use crate::app::{Stock, item_scope, scope};
+use crate::convert;
+use crate::domain::item::{Balance, INLINE_BALANCES, Item};
+use crate::error::Error;
+use crate::records;
+
+/// Locations of one item that are shown.
+const LOCATIONS_MAX: usize = 10_000;
+/// Tries to read a state that nobody changes meanwhile.
+const TRIES_MAX: usize = 16;
+
+struct Snapshot {
+    item: Item,
+    balances: Vec<(LocationId, Balance)>,
+    seq: Seq,
+    recorded_at: calendar::Instant,
+}
+
+impl Stock {
+    /// The stock of one variant in the caller's business.
+    pub(crate) async fn balance(&self, ctx: &Ctx, variant: VariantId) -> Result<pb::ItemBalance, Error> {
+        match self.snapshot(item_scope(ctx, variant), None).await? {
+            Some(snapshot) => Ok(shown(&snapshot)),
+            None => {
+                let base_unit = self.directory.variant(ctx, variant).await?.base_unit;
+                Ok(convert::no_balance(ctx.business, variant, base_unit))
+            }
+        }
+    }
+
+    /// The stock of all variants that ever moved, or that ever moved at one location.
+    pub(crate) async fn list_balances(
+        &self,
+        ctx: &Ctx,
+        location: Option<LocationId>,
+        size: usize,
+        token: &str,
+    ) -> Result<(Vec<pb::ItemBalance>, Option<String>), Error> {
+        let (index, prefix, list) = match location {
+            Some(location) => {
+                self.location(ctx, location).await?;
+                let prefix = records::index_key(&[ctx.business.as_bytes(), location.as_bytes()]);
+                (records::INDEX_PLACE, prefix, format!("balances?{location}"))
+            }
+            None => {
+                (records::INDEX_ITEM, records::index_key(&[ctx.business.as_bytes()]), "balances".to_owned())
+            }
+        };
+        let after = PageToken::open(ctx, &list, token)?.map(|key| cursor(&key)).transpose()?;
+        let store = self.items.store();
+        let rows = store.index(ctx.tenant, index, prefix, after, size + 1).await;
+        let mut rows = rows.map_err(journal::Error::from)?;
+        let more = size < rows.len();
+        rows.truncate(size);
+        let mut page = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let snapshot = self.snapshot(scope(ctx, row.aggregate), location).await?;
+            page.extend(snapshot.as_ref().map(shown));
+        }
+        let last = rows.last().filter(|_| more);
+        let next = last.map(|row| PageToken::seal(ctx, &list, &seal(&row.key, row.aggregate)));
+        Ok((page, next))
+    }
+
+    /// Header and balances of one moment.
+    async fn snapshot(&self, scope: Scope, only: Option<LocationId>) -> Result<Option<Snapshot>, Error> {
+        for _ in 0..TRIES_MAX {
+            let Some(view) = self.items.read(scope, |_| vec![]).await? else { return Ok(None) };
+            let mut balances: Vec<_> =
+                view.state.balances.iter().map(|(id, balance)| (*id, *balance)).collect();
+            if INLINE_BALANCES < view.state.locations as usize {
+                let prefix = match only {
+                    Some(location) => records::balance_key(location),
+                    None => records::balances_prefix(),
+                };
+                let rows =
+                    self.items.store().scan_rows(scope.tenant, scope.aggregate, prefix, LOCATIONS_MAX).await;
+                for (_, value) in rows.map_err(journal::Error::from)? {
+                    balances.push(records::decode_balance(&value).map_err(journal::Error::from)?);
+                }
+                if self.seq(scope).await? != view.seq {
+                    continue;
+                }
+            }
+            balances.retain(|(id, _)| only.is_none_or(|only| only == *id));
+            balances.sort_unstable_by_key(|(id, _)| *id);
+            let (seq, recorded_at) = (view.seq, view.recorded_at);
+            return Ok(Some(Snapshot { item: view.state, balances, seq, recorded_at }));
+        }
+        Err(Error::Journal(journal::Error::ConcurrentUpdate))
+    }
+
+    async fn seq(&self, scope: Scope) -> Result<Seq, Error> {
+        let head = self.items.store().head(scope.tenant, scope.aggregate).await;
+        Ok(head.map_err(journal::Error::from)?.map_or(0, |head| head.seq))
+    }
+}
+
+fn shown(snapshot: &Snapshot) -> pb::ItemBalance {
+    match &snapshot.item.facts {
+        Some(facts) => {
+            let Snapshot { item, balances, seq, recorded_at } = snapshot;
+            convert::item_balance(item, facts, balances, *seq, *recorded_at)
+        }
+        None => pb::ItemBalance::default(),
+    }
+}

@@ -1,0 +1,151 @@
+//! What stock needs to know of other services, and for how long it remembers it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ids::{BusinessId, TenantId, VariantId};
+use money::Currency;
+use proto::catalog::v1 as catalog;
+use proto::catalog::v1::catalog_service_client::CatalogServiceClient;
+use proto::tenant::v1 as tenant;
+use proto::tenant::v1::tenant_service_client::TenantServiceClient;
+use quantity::Factor;
+use rpc::{Ctx, System, Transport};
+use tonic::{Code, Status};
+
+use crate::domain::movement::{Facts, Method};
+use crate::error::Error;
+
+/// How long the settings of a business are used again.
+const BUSINESS_TTL: Duration = Duration::from_secs(5);
+/// Businesses and opened items that are remembered.
+const BUSINESSES_MAX: u64 = 10_000;
+const ITEMS_MAX: u64 = 50_000;
+
+/// What stock needs to know of a business.
+#[derive(Clone, Debug)]
+pub(crate) struct Business {
+    pub(crate) currency: Currency,
+    pub(crate) cost_scale: u32,
+    pub(crate) method: Method,
+    pub(crate) backdate_days: u32,
+}
+
+/// How a unit converts, and whether it has fractions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unit {
+    pub(crate) factor: Factor,
+    pub(crate) integral: bool,
+}
+
+/// Asks catalog and tenant on the service's own account.
+pub(crate) struct Directory {
+    catalog: CatalogServiceClient<Transport>,
+    tenant: TenantServiceClient<Transport>,
+    system: System,
+    businesses: moka::sync::Cache<(TenantId, BusinessId), Arc<Business>>,
+    /// Facts of items that have a movement: they never change.
+    opened: moka::sync::Cache<(TenantId, BusinessId, VariantId), Arc<Facts>>,
+    integral: tokio::sync::OnceCell<HashMap<String, bool>>,
+}
+
+impl Directory {
+    /// Asks through these transports, as `system`.
+    #[must_use]
+    pub fn new(catalog: Transport, tenant: Transport, system: System) -> Self {
+        Directory {
+            catalog: CatalogServiceClient::new(catalog),
+            tenant: TenantServiceClient::new(tenant),
+            system,
+            businesses: moka::sync::Cache::builder()
+                .max_capacity(BUSINESSES_MAX)
+                .time_to_live(BUSINESS_TTL)
+                .build(),
+            opened: moka::sync::Cache::new(ITEMS_MAX),
+            integral: tokio::sync::OnceCell::new(),
+        }
+    }
+
+    pub(crate) async fn business(&self, ctx: &Ctx) -> Result<Arc<Business>, Error> {
+        let key = (ctx.tenant, ctx.business);
+        if let Some(known) = self.businesses.get(&key) {
+            return Ok(known);
+        }
+        let ask = tenant::GetBusinessRequest { business_id: ctx.business.to_string() };
+        let mut client = self.tenant.clone();
+        let answer = client.get_business(self.system.request(ctx, ask)).await;
+        let business = answer.map_err(|status| failed("tenant", &status))?.into_inner();
+        let business = Arc::new(Business {
+            currency: Currency::parse(&business.base_currency).map_err(|_| Error::Unprepared)?,
+            cost_scale: business.cost_scale,
+            method: match business.costing_method() {
+                tenant::CostingMethod::Fifo => Method::Fifo,
+                _ => Method::MovingAverage,
+            },
+            backdate_days: business.backdate_window_days,
+        });
+        self.businesses.insert(key, Arc::clone(&business));
+        Ok(business)
+    }
+
+    pub(crate) fn opened(&self, ctx: &Ctx, variant: VariantId) -> Option<Arc<Facts>> {
+        self.opened.get(&(ctx.tenant, ctx.business, variant))
+    }
+
+    pub(crate) fn remember(&self, ctx: &Ctx, facts: &Arc<Facts>) {
+        self.opened.insert((ctx.tenant, ctx.business, facts.variant), Arc::clone(facts));
+    }
+
+    pub(crate) async fn variant(&self, ctx: &Ctx, variant: VariantId) -> Result<catalog::Variant, Error> {
+        let ask = catalog::GetVariantRequest { variant_id: variant.to_string() };
+        let mut client = self.catalog.clone();
+        let answer = client.get_variant(self.system.request(ctx, ask)).await;
+        Ok(answer.map_err(|status| failed("catalog", &status))?.into_inner())
+    }
+
+    /// The facts that the first movement of an item fixes.
+    pub(crate) async fn facts(&self, ctx: &Ctx, id: VariantId) -> Result<Facts, Error> {
+        let variant = self.variant(ctx, id).await?;
+        let business = self.business(ctx).await?;
+        Ok(Facts {
+            business: ctx.business,
+            variant: id,
+            base_unit: variant.base_unit,
+            quantity_scale: variant.quantity_scale,
+            currency: business.currency,
+            cost_scale: business.cost_scale,
+            method: business.method,
+        })
+    }
+
+    /// How `unit` converts to the base unit of a variant; `None` if the variant has no such unit.
+    pub(crate) async fn unit(&self, ctx: &Ctx, id: VariantId, unit: &str) -> Result<Option<Unit>, Error> {
+        let variant = self.variant(ctx, id).await?;
+        let in_force = |known: &&catalog::UnitConversion| known.unit == unit && known.superseded_at.is_none();
+        let Some(conversion) = variant.conversions.iter().find(in_force) else { return Ok(None) };
+        let factor =
+            Factor::new(conversion.numerator, conversion.denominator).map_err(|_| Error::Unprepared)?;
+        Ok(Some(Unit { factor, integral: self.integral(ctx, unit).await? }))
+    }
+
+    async fn integral(&self, ctx: &Ctx, unit: &str) -> Result<bool, Error> {
+        let units = self
+            .integral
+            .get_or_try_init(|| async {
+                let mut client = self.catalog.clone();
+                let answer = client.list_units(self.system.request(ctx, catalog::ListUnitsRequest {})).await;
+                let answer = answer.map_err(|status| failed("catalog", &status))?.into_inner();
+                Ok::<_, Error>(answer.units.into_iter().map(|unit| (unit.code, unit.integral)).collect())
+            })
+            .await?;
+        Ok(units.get(unit).copied().unwrap_or(false))
+    }
+}
+
+fn failed(service: &'static str, status: &Status) -> Error {
+    match status.code() {
+        Code::NotFound => Error::NotFound,
+        _ => Error::Dependency { service },
+    }
+}

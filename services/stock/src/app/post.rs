@@ -1,0 +1,272 @@
+//! Posts movements, one or many, and takes postings back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ids::{AggregateId, LocationId, MovementId, VariantId};
+use journal::{Answer, Keep, Meta, Posted, Request, Seq};
+use problem::reason;
+use rpc::Ctx;
+
+use crate::app::{Stock, item_scope, refused, scope};
+use crate::convert::{MovementDraft, movement_id};
+use crate::domain::item::Command;
+use crate::domain::location::{Location, Usage, virtual_id};
+use crate::domain::movement::{Facts, Movement};
+use crate::domain::post::Post;
+use crate::domain::reverse::Reverse;
+use crate::error::Error;
+use crate::records;
+
+/// What a posting became, and what is needed to show it.
+pub(crate) struct Done {
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) movements: Vec<Posted<Movement>>,
+    pub(crate) replayed: bool,
+}
+
+impl Stock {
+    /// Posts one movement.
+    pub(crate) async fn post(&self, ctx: &Ctx, draft: MovementDraft, meta: Meta) -> Result<Done, Error> {
+        let variant = draft.variant;
+        let (facts, command) = self.prepare(ctx, draft, &mut Known::default()).await?;
+        let request = Request { command, meta };
+        let answer = self.items.submit(item_scope(ctx, variant), request).await;
+        self.done(ctx, facts, answer.map_err(|rejection| refused(rejection, None))?)
+    }
+
+    /// Posts movements, each by itself.
+    pub(crate) async fn post_each(
+        &self,
+        ctx: &Ctx,
+        drafts: Vec<Result<(MovementDraft, Meta), Error>>,
+    ) -> Vec<Result<Done, Error>> {
+        let mut known = Known::default();
+        let mut results = Vec::with_capacity(drafts.len());
+        let mut requests = Vec::with_capacity(drafts.len());
+        let mut waiting = Vec::with_capacity(drafts.len());
+        for (at, draft) in drafts.into_iter().enumerate() {
+            let prepared = match draft {
+                Ok((draft, meta)) => {
+                    let item = records::item_id(ctx.business, draft.variant);
+                    let prepared = self.prepare(ctx, draft, &mut known).await;
+                    prepared.map(|(facts, command)| (facts, item, Request { command, meta }))
+                }
+                Err(error) => Err(error),
+            };
+            results.push(match prepared {
+                Ok((facts, item, request)) => {
+                    requests.push((item, request));
+                    waiting.push((at, facts));
+                    Err(Error::Unprepared) // replaced below
+                }
+                Err(error) => Err(error.within("movements", at)),
+            });
+        }
+        let answers = self.items.submit_each(ctx.tenant, requests).await;
+        for ((at, facts), answer) in waiting.into_iter().zip(answers) {
+            let answer = answer.map_err(|rejection| refused(rejection, None).within("movements", at));
+            results[at] = answer.and_then(|answer| self.done(ctx, facts, answer));
+        }
+        results
+    }
+
+    /// Posts movements, all or none. The error is that of the first one that is refused.
+    pub(crate) async fn post_all(
+        &self,
+        ctx: &Ctx,
+        drafts: Vec<(MovementDraft, Meta)>,
+    ) -> Result<Vec<Done>, (usize, Error)> {
+        let mut known = Known::default();
+        let mut requests = Vec::with_capacity(drafts.len());
+        let mut all_facts = Vec::with_capacity(drafts.len());
+        for (at, (draft, meta)) in drafts.into_iter().enumerate() {
+            let item = records::item_id(ctx.business, draft.variant);
+            let prepared = self.prepare(ctx, draft, &mut known).await;
+            let (facts, command) = prepared.map_err(|error| (at, error.within("movements", at)))?;
+            all_facts.push(facts);
+            requests.push((item, Request { command, meta }));
+        }
+        let answers = self.items.submit_all(ctx.tenant, requests).await;
+        let answers = answers.map_err(|refusal| {
+            (refusal.at, refused(refusal.rejection, None).within("movements", refusal.at))
+        })?;
+        let dones = all_facts.into_iter().zip(answers).map(|(facts, answer)| self.done(ctx, facts, answer));
+        dones.enumerate().map(|(at, done)| done.map_err(|error| (at, error))).collect()
+    }
+
+    /// Takes back the posting that a movement belongs to.
+    pub(crate) async fn reverse(
+        &self,
+        ctx: &Ctx,
+        id: MovementId,
+        reason_code: String,
+        note: String,
+        meta: Meta,
+    ) -> Result<Done, Error> {
+        let (aggregate, posting, facts) = self.posting_of(ctx, id).await?;
+        let mut places: Vec<Location> = Vec::with_capacity(2);
+        for posted in &posting {
+            if !places.iter().any(|known| known.id == posted.event.location) {
+                places.push(self.location(ctx, posted.event.location).await?.0);
+            }
+        }
+        let originals = posting.into_iter().map(|posted| (posted.seq, posted.event)).collect();
+        let command = Command::Reverse(Box::new(Reverse { originals, places, reason_code, note }));
+        let answer = self.items.submit(scope(ctx, aggregate), Request { command, meta }).await;
+        self.done(ctx, facts, answer.map_err(|rejection| refused(rejection, None))?)
+    }
+
+    fn done(&self, ctx: &Ctx, facts: Arc<Facts>, answer: Answer<Movement>) -> Result<Done, Error> {
+        let opened = answer.events.first().and_then(|first| first.event.facts.clone());
+        let facts = opened.map_or(facts, Arc::new);
+        self.directory.remember(ctx, &facts);
+        Ok(Done { facts, movements: answer.events, replayed: answer.replayed })
+    }
+
+    /// Looks up what the decision needs to know: facts, unit, locations, the movement that is returned.
+    async fn prepare(
+        &self,
+        ctx: &Ctx,
+        draft: MovementDraft,
+        known: &mut Known,
+    ) -> Result<(Arc<Facts>, Command), Error> {
+        let business = self.directory.business(ctx).await?;
+        let (facts, opened) = self.facts(ctx, draft.variant, known).await?;
+        let mut unit = None;
+        if let Some(code) = draft.unit.as_ref().filter(|code| **code != facts.base_unit) {
+            unit = self.directory.unit(ctx, draft.variant, code).await?;
+            if unit.is_none() {
+                let detail =
+                    format!("'{code}' is no unit of this variant; its base unit is '{}'", facts.base_unit);
+                return Err(Error::field("movement.unit", reason::UNKNOWN_VALUE, detail));
+            }
+        }
+        let place = self.real_location(ctx, draft.location, "movement.location_id", known).await?;
+        let to = match draft.to {
+            Some(to) => Some(self.real_location(ctx, to, "movement.to_location_id", known).await?),
+            None => None,
+        };
+        let return_of = match draft.return_of {
+            Some(original) => Some(self.original(ctx, &draft, original).await?),
+            None => None,
+        };
+        let post = Post {
+            business: ctx.business,
+            kind: draft.kind,
+            direction: draft.direction,
+            place,
+            to,
+            counterpart: virtual_id(ctx.tenant, ctx.business, draft.kind.counterpart()),
+            quantity: draft.quantity,
+            unit: draft.unit,
+            factor: unit.map(|unit| unit.factor),
+            integral: unit.is_some_and(|unit| unit.integral),
+            cost: draft.cost,
+            source: draft.source,
+            reason_code: draft.reason_code,
+            note: draft.note,
+            occurred_at: draft.occurred_at,
+            may_backdate: ctx.permissions.allows("stock.backdate"),
+            backdate_days: business.backdate_days,
+            return_of,
+            facts: (!opened).then(|| Facts::clone(&facts)),
+        };
+        Ok((facts, Command::Post(Box::new(post))))
+    }
+
+    /// Facts of the item, and whether it has a movement that fixed them.
+    async fn facts(
+        &self,
+        ctx: &Ctx,
+        variant: VariantId,
+        known: &mut Known,
+    ) -> Result<(Arc<Facts>, bool), Error> {
+        if let Some(facts) = self.directory.opened(ctx, variant) {
+            return Ok((facts, true));
+        }
+        if let Some(facts) = known.facts.get(&variant) {
+            return Ok((Arc::clone(facts), false));
+        }
+        if let Some(view) = self.items.read(item_scope(ctx, variant), |_| vec![]).await?
+            && let Some(facts) = view.state.facts
+        {
+            let facts = Arc::new(facts);
+            self.directory.remember(ctx, &facts);
+            return Ok((facts, true));
+        }
+        let facts = Arc::new(self.directory.facts(ctx, variant).await?);
+        known.facts.insert(variant, Arc::clone(&facts));
+        Ok((facts, false))
+    }
+
+    async fn real_location(
+        &self,
+        ctx: &Ctx,
+        id: LocationId,
+        field: &str,
+        known: &mut Known,
+    ) -> Result<Location, Error> {
+        if let Some(location) = known.locations.get(&id) {
+            return Ok(location.clone());
+        }
+        let (location, _) = self.location(ctx, id).await?;
+        if let Usage::Virtual(which) = location.usage {
+            let detail = format!("is the virtual {} location, not a place", which.name());
+            return Err(Error::field(field, reason::NOT_ALLOWED, detail));
+        }
+        known.locations.insert(id, location.clone());
+        Ok(location)
+    }
+
+    /// The movement that a return returns.
+    async fn original(
+        &self,
+        ctx: &Ctx,
+        draft: &MovementDraft,
+        id: MovementId,
+    ) -> Result<(Seq, Movement), Error> {
+        const FIELD: &str = "movement.return_of";
+        let (aggregate, posting, _) = self.posting_of(ctx, id).await?;
+        if aggregate != records::item_id(ctx.business, draft.variant) {
+            return Err(Error::field(FIELD, reason::NOT_ALLOWED, "is a movement of another variant"));
+        }
+        let posted = posting.into_iter().find(|posted| movement_id(posted, posted.event.position) == id);
+        let posted = posted.ok_or(Error::NotFound)?;
+        let fits = draft.kind.returns() == Some(posted.event.kind) && posted.event.reversal_of.is_none();
+        if !fits {
+            let expected = draft.kind.returns().map_or("", |kind| kind.code());
+            let detail = format!("must be a '{expected}' movement, not '{}'", posted.event.kind);
+            return Err(Error::field(FIELD, reason::NOT_ALLOWED, detail));
+        }
+        Ok((posted.seq, posted.event))
+    }
+
+    /// The posting that a movement belongs to, in the caller's business.
+    pub(crate) async fn posting_of(
+        &self,
+        ctx: &Ctx,
+        id: MovementId,
+    ) -> Result<(AggregateId, Vec<Posted<Movement>>, Arc<Facts>), Error> {
+        let found = self.items.find(ctx.tenant, journal::KeyHash(id.random_part().0)).await?;
+        let (aggregate, posting) = found.ok_or(Error::NotFound)?;
+        let exists = posting.iter().any(|posted| movement_id(posted, posted.event.position) == id);
+        let view = self.items.read(scope(ctx, aggregate), |_| vec![]).await?;
+        match view.and_then(|view| view.state.facts) {
+            Some(facts) if exists && facts.business == ctx.business => {
+                Ok((aggregate, posting, Arc::new(facts)))
+            }
+            _ => Err(Error::NotFound),
+        }
+    }
+}
+
+/// What one request has looked up already.
+#[derive(Default)]
+struct Known {
+    facts: HashMap<VariantId, Arc<Facts>>,
+    locations: HashMap<LocationId, Location>,
+}
+
+/// Keys of postings are kept for ever: they are also how movements are found by id.
+pub(crate) const KEEP: Keep = Keep::Forever;

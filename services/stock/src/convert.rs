@@ -1,0 +1,394 @@
+//! Proto to domain and back. Every bad field of a request is reported at once.
+
+use calendar::Instant;
+use ids::{LocationId, MovementId, VariantId};
+use money::{Currency, UnitPrice};
+use problem::{Violations, reason};
+use proto::stock::v1 as pb;
+use quantity::Quantity;
+
+use crate::domain::kind::{Flow, Kind};
+use crate::domain::location::{Change, NegativePolicy, Status, Usage};
+use crate::domain::movement::Source;
+use crate::domain::post::{Cost, Direction};
+use crate::error::Error;
+
+mod answer;
+
+pub(crate) use answer::{Links, item_balance, location, movement, movement_id, no_balance};
+
+/// Longest texts, in characters.
+const CODE_CHARS_MAX: usize = 64;
+const NAME_CHARS_MAX: usize = 200;
+const NOTE_CHARS_MAX: usize = 1000;
+const SOURCE_CHARS_MAX: usize = 100;
+/// Longest idempotency key.
+const KEY_CHARS_MAX: usize = 255;
+/// Items of a batch.
+pub(crate) const BATCH_MAX: usize = 1000;
+
+/// A movement draft whose fields are well-formed; ids in it are not looked up yet.
+#[derive(Clone, Debug)]
+pub(crate) struct MovementDraft {
+    pub(crate) kind: Kind,
+    pub(crate) variant: VariantId,
+    pub(crate) location: LocationId,
+    pub(crate) to: Option<LocationId>,
+    pub(crate) quantity: Quantity,
+    pub(crate) unit: Option<String>,
+    pub(crate) direction: Option<Direction>,
+    pub(crate) cost: Option<Cost>,
+    pub(crate) source: Source,
+    pub(crate) reason_code: String,
+    pub(crate) note: String,
+    pub(crate) occurred_at: Option<Instant>,
+    pub(crate) return_of: Option<MovementId>,
+    pub(crate) idempotency_key: Option<String>,
+}
+
+/// A location draft.
+#[derive(Clone, Debug)]
+pub(crate) struct LocationDraft {
+    pub(crate) code: String,
+    pub(crate) name: String,
+    pub(crate) parent: Option<LocationId>,
+    pub(crate) usage: Usage,
+    pub(crate) negative: NegativePolicy,
+    pub(crate) status: Status,
+}
+
+/// Reads an id that must be there.
+pub(crate) fn id<T>(
+    field: &str,
+    text: &str,
+    parse: fn(&str) -> Result<T, ids::ParseError>,
+) -> Result<T, Error> {
+    let mut violations = Violations::new();
+    let id = required_id(&mut violations, field, text, parse);
+    violations.into_result()?;
+    id.ok_or(Error::Unprepared)
+}
+
+fn required_id<T>(
+    violations: &mut Violations,
+    field: &str,
+    text: &str,
+    parse: fn(&str) -> Result<T, ids::ParseError>,
+) -> Option<T> {
+    let text = violations.required(field, text)?;
+    violations.field(field, parse(text))
+}
+
+fn optional_id<T>(
+    violations: &mut Violations,
+    field: &str,
+    text: &str,
+    parse: fn(&str) -> Result<T, ids::ParseError>,
+) -> Option<T> {
+    if text.is_empty() { None } else { violations.field(field, parse(text)) }
+}
+
+/// Letters, digits and `. _ - / #`, at most 64.
+fn code(violations: &mut Violations, field: &str, text: &str) {
+    violations.at_most(field, text, CODE_CHARS_MAX);
+    let allowed = |char: char| char.is_ascii_alphanumeric() || "._-/#".contains(char);
+    if !text.chars().all(allowed) {
+        violations.add(field, reason::MALFORMED, "must consist of letters, digits and '. _ - / #'");
+    }
+}
+
+/// Reads an instant of the wire.
+pub(crate) fn instant(
+    violations: &mut Violations,
+    field: &str,
+    time: Option<&prost_types::Timestamp>,
+) -> Option<Instant> {
+    let time = time?;
+    let instant = Instant::from_seconds_nanos(time.seconds, time.nanos);
+    if instant.is_none() {
+        violations.add(field, reason::OUT_OF_RANGE, "must be between the years 1900 and 2200");
+    }
+    instant
+}
+
+/// Checks one draft; `field` is `movement` or `movements[3]`.
+pub(crate) fn movement_draft(field: &str, draft: Option<pb::MovementDraft>) -> Result<MovementDraft, Error> {
+    let mut violations = Violations::new();
+    let Some(draft) = draft else {
+        violations.add(field, reason::REQUIRED, "must be given");
+        violations.into_result()?;
+        return Err(Error::Unprepared);
+    };
+    let checked = violations.within(field, |v| checked_draft(v, draft));
+    violations.into_result()?;
+    checked.ok_or(Error::Unprepared)
+}
+
+fn checked_draft(v: &mut Violations, draft: pb::MovementDraft) -> Option<MovementDraft> {
+    let kind = kind(v, &draft.kind);
+    let variant = required_id(v, "variant_id", &draft.variant_id, VariantId::parse);
+    let location = required_id(v, "location_id", &draft.location_id, LocationId::parse);
+    let to = optional_id(v, "to_location_id", &draft.to_location_id, LocationId::parse);
+    let quantity = quantity(v, &draft.quantity);
+    let direction = direction(v, draft.direction);
+    let cost = cost(v, draft.unit_cost.as_ref(), draft.total_cost.as_ref());
+    let source = source(v, draft.source.unwrap_or_default());
+    let occurred_at = instant(v, "occurred_at", draft.occurred_at.as_ref());
+    let return_of = optional_id(v, "return_of", &draft.return_of, MovementId::parse);
+    code(v, "reason_code", &draft.reason_code);
+    code(v, "unit", &draft.unit);
+    v.at_most("note", &draft.note, NOTE_CHARS_MAX);
+    idempotency_key(v, &draft.idempotency_key);
+    let checked = MovementDraft {
+        kind: kind?,
+        variant: variant?,
+        location: location?,
+        to,
+        quantity: quantity?,
+        unit: (!draft.unit.is_empty()).then_some(draft.unit),
+        direction,
+        cost,
+        source,
+        reason_code: draft.reason_code,
+        note: draft.note,
+        occurred_at,
+        return_of,
+        idempotency_key: (!draft.idempotency_key.is_empty()).then_some(draft.idempotency_key),
+    };
+    fits_kind(v, &checked);
+    Some(checked)
+}
+
+/// What a kind requires and what it has no use for.
+fn fits_kind(v: &mut Violations, draft: &MovementDraft) {
+    let kind = draft.kind;
+    let mut only_for = |field: &str, given: bool, fits: bool, needed: bool| match (given, fits) {
+        (true, false) => v.add(field, reason::NOT_ALLOWED, format!("does not belong to '{kind}'")),
+        (false, _) if needed => v.add(field, reason::REQUIRED, format!("must be given for '{kind}'")),
+        _ => {}
+    };
+    let moves = kind.flow() == Flow::Move;
+    only_for("to_location_id", draft.to.is_some(), moves, moves);
+    let either = kind.flow() == Flow::Either;
+    only_for("direction", draft.direction.is_some(), either, either);
+    let returns = kind.returns().is_some();
+    only_for("return_of", draft.return_of.is_some(), returns, returns);
+    let costs = kind.takes_cost() && draft.direction != Some(Direction::Out);
+    only_for("unit_cost", draft.cost.is_some(), costs, kind.needs_cost());
+    only_for("reason_code", !draft.reason_code.is_empty(), true, kind.needs_reason());
+    if draft.to == Some(draft.location) {
+        v.add("to_location_id", reason::NOT_ALLOWED, "must be another location");
+    }
+    if !draft.source.kind.is_empty() && !kind.sources().contains(&draft.source.kind.as_str()) {
+        let permitted = kind.sources().join("', '");
+        v.add("source.type", "SOURCE_NOT_PERMITTED", format!("'{kind}' is posted from '{permitted}'"));
+    }
+}
+
+fn kind(v: &mut Violations, text: &str) -> Option<Kind> {
+    let text = v.required("kind", text)?;
+    let kind = Kind::parse(text);
+    if kind.is_none() {
+        let known = Kind::POSTABLE.map(Kind::code).join("', '");
+        v.add("kind", reason::UNKNOWN_VALUE, format!("'{text}' is none of '{known}'"));
+    }
+    kind
+}
+
+fn quantity(v: &mut Violations, text: &str) -> Option<Quantity> {
+    let text = v.required("quantity", text)?;
+    let quantity = v.field("quantity", Quantity::parse(text))?;
+    if !quantity.is_positive() {
+        v.add("quantity", reason::NOT_POSITIVE, format!("'{text}' must be greater than zero"));
+        return None;
+    }
+    if Quantity::whole(crate::domain::post::QUANTITY_MAX) < quantity {
+        v.add("quantity", reason::TOO_LARGE, "must be at most 10^12");
+        return None;
+    }
+    Some(quantity)
+}
+
+fn direction(v: &mut Violations, number: i32) -> Option<Direction> {
+    match pb::Direction::try_from(number) {
+        Ok(pb::Direction::Unspecified) => None,
+        Ok(pb::Direction::In) => Some(Direction::In),
+        Ok(pb::Direction::Out) => Some(Direction::Out),
+        Err(_) => {
+            v.add("direction", reason::UNKNOWN_VALUE, format!("'{number}' is none of 'IN', 'OUT'"));
+            None
+        }
+    }
+}
+
+type Money = proto::api::v1::Money;
+
+fn cost(v: &mut Violations, unit: Option<&Money>, total: Option<&Money>) -> Option<Cost> {
+    match (unit, total) {
+        (Some(_), Some(_)) => {
+            v.add("total_cost", reason::NOT_ALLOWED, "give either unit_cost or total_cost");
+            None
+        }
+        (Some(money), None) => {
+            price(v, "unit_cost", money).map(|(price, currency)| Cost::Unit(price, currency))
+        }
+        (None, Some(money)) => {
+            price(v, "total_cost", money).map(|(price, currency)| Cost::Total(price, currency))
+        }
+        (None, None) => None,
+    }
+}
+
+fn price(v: &mut Violations, field: &str, money: &Money) -> Option<(UnitPrice, Currency)> {
+    v.within(field, |v| {
+        let currency = v.required("currency", &money.currency).map(str::to_owned);
+        let currency = currency.and_then(|code| v.field("currency", Currency::parse(&code)));
+        let amount = v.required("amount", &money.amount).map(str::to_owned);
+        let amount = amount.and_then(|text| v.field("amount", UnitPrice::parse(&text)));
+        if amount.is_some_and(UnitPrice::is_negative) {
+            v.add("amount", reason::OUT_OF_RANGE, "must not be negative");
+            return None;
+        }
+        Some((amount?, currency?))
+    })
+}
+
+fn source(v: &mut Violations, source: pb::Source) -> Source {
+    v.within("source", |v| {
+        v.required("type", &source.r#type);
+        v.required("id", &source.id);
+        for (field, text) in [("id", &source.id), ("number", &source.number), ("line_id", &source.line_id)] {
+            v.at_most(field, text, SOURCE_CHARS_MAX);
+        }
+    });
+    Source {
+        kind: source.r#type,
+        id: source.id,
+        number: source.number,
+        line: source.line_id,
+        revision: source.revision,
+    }
+}
+
+fn idempotency_key(v: &mut Violations, key: &str) {
+    v.at_most("idempotency_key", key, KEY_CHARS_MAX);
+    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        v.add("idempotency_key", reason::MALFORMED, "must consist of visible ASCII characters");
+    }
+}
+
+/// Checks the reason and note of a reversal.
+pub(crate) fn reversal(request: &pb::ReverseMovementRequest) -> Result<MovementId, Error> {
+    let mut violations = Violations::new();
+    let id = required_id(&mut violations, "movement_id", &request.movement_id, MovementId::parse);
+    violations.required("reason_code", &request.reason_code);
+    code(&mut violations, "reason_code", &request.reason_code);
+    violations.at_most("note", &request.note, NOTE_CHARS_MAX);
+    violations.into_result()?;
+    id.ok_or(Error::Unprepared)
+}
+
+/// Checks a new location; `field` is `location` or `locations[3]`.
+pub(crate) fn location_draft(field: &str, draft: Option<pb::Location>) -> Result<LocationDraft, Error> {
+    let mut violations = Violations::new();
+    let Some(draft) = draft else {
+        violations.add(field, reason::REQUIRED, "must be given");
+        violations.into_result()?;
+        return Err(Error::Unprepared);
+    };
+    let checked = violations.within(field, |v| {
+        v.required("code", &draft.code);
+        code(v, "code", &draft.code);
+        v.required("name", &draft.name);
+        v.at_most("name", &draft.name, NAME_CHARS_MAX);
+        LocationDraft {
+            parent: optional_id(v, "parent_id", &draft.parent_id, LocationId::parse),
+            usage: usage(v, draft.usage).unwrap_or_default(),
+            negative: negative(v, draft.negative_policy).unwrap_or_default(),
+            status: status(v, draft.status).unwrap_or_default(),
+            code: draft.code,
+            name: draft.name,
+        }
+    });
+    violations.into_result()?;
+    Ok(checked)
+}
+
+/// Checks a change of a location: the fields that the mask names.
+pub(crate) fn location_change(request: &pb::UpdateLocationRequest) -> Result<Change, Error> {
+    let mut violations = Violations::new();
+    let mut change = Change::default();
+    let Some(location) = &request.location else {
+        violations.add("location", reason::REQUIRED, "must be given");
+        violations.into_result()?;
+        return Ok(change);
+    };
+    violations.within("location", |v| {
+        for path in &request.update_mask {
+            match path.as_str() {
+                "name" => {
+                    v.required("name", &location.name);
+                    v.at_most("name", &location.name, NAME_CHARS_MAX);
+                    change.name = Some(location.name.clone());
+                }
+                "negative_policy" => {
+                    change.negative = Some(negative(v, location.negative_policy).unwrap_or_default());
+                }
+                "status" => change.status = Some(status(v, location.status).unwrap_or_default()),
+                "code" | "parent_id" | "usage" => v.add(path, reason::IMMUTABLE, "cannot be changed"),
+                other => v.add(other, reason::UNKNOWN_FIELD, "cannot be changed"),
+            }
+        }
+    });
+    violations.into_result()?;
+    Ok(change)
+}
+
+fn usage(v: &mut Violations, number: i32) -> Option<Usage> {
+    match pb::LocationUsage::try_from(number) {
+        Ok(pb::LocationUsage::Unspecified) => None,
+        Ok(pb::LocationUsage::Internal) => Some(Usage::Internal),
+        Ok(pb::LocationUsage::Transit) => Some(Usage::Transit),
+        Ok(pb::LocationUsage::Quarantine) => Some(Usage::Quarantine),
+        Ok(_) => {
+            v.add("usage", reason::NOT_ALLOWED, "virtual locations exist by themselves");
+            None
+        }
+        Err(_) => {
+            let detail = format!("'{number}' is none of 'INTERNAL', 'TRANSIT', 'QUARANTINE'");
+            v.add("usage", reason::UNKNOWN_VALUE, detail);
+            None
+        }
+    }
+}
+
+fn negative(v: &mut Violations, number: i32) -> Option<NegativePolicy> {
+    match pb::NegativePolicy::try_from(number) {
+        Ok(pb::NegativePolicy::Unspecified) => None,
+        Ok(pb::NegativePolicy::Forbid) => Some(NegativePolicy::Forbid),
+        Ok(pb::NegativePolicy::Allow) => Some(NegativePolicy::Allow),
+        Err(_) => {
+            v.add(
+                "negative_policy",
+                reason::UNKNOWN_VALUE,
+                format!("'{number}' is none of 'FORBID', 'ALLOW'"),
+            );
+            None
+        }
+    }
+}
+
+fn status(v: &mut Violations, number: i32) -> Option<Status> {
+    match pb::LocationStatus::try_from(number) {
+        Ok(pb::LocationStatus::Unspecified) => None,
+        Ok(pb::LocationStatus::Active) => Some(Status::Active),
+        Ok(pb::LocationStatus::BlockedIn) => Some(Status::BlockedIn),
+        Ok(pb::LocationStatus::BlockedOut) => Some(Status::BlockedOut),
+        Ok(pb::LocationStatus::Closed) => Some(Status::Closed),
+        Err(_) => {
+            let detail = format!("'{number}' is none of 'ACTIVE', 'BLOCKED_IN', 'BLOCKED_OUT', 'CLOSED'");
+            v.add("status", reason::UNKNOWN_VALUE, detail);
+            None
+        }
+    }
+}
