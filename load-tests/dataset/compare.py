@@ -73,16 +73,17 @@ def fetch(api: Api):
 
 def expectation(folder: Path):
     """Returns {sku: (on hand, value, movements)} and {(sku, location): (on hand, movements)}."""
+    checks = folder / exact.CHECKS
     quantity = lambda text: exact.parse(text, exact.QUANTITY_PLACES)  # noqa: E731
     items = {
         sku: (quantity(on_hand), exact.parse(value, exact.AMOUNT_PLACES), int(movements))
         for sku, on_hand, value, movements in exact.rows(
-            folder / "expected_items.csv", ["sku", "on_hand", "value", "movements"])
+            checks / "expected_items.csv", exact.EXPECTED_ITEMS)
     }
     places = {
         (sku, location): (quantity(on_hand), int(movements))
         for sku, location, on_hand, movements in exact.rows(
-            folder / "expected_places.csv", ["sku", "location", "on_hand", "movements"])
+            checks / "expected_places.csv", exact.EXPECTED_PLACES)
     }
     return items, places
 

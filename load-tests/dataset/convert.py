@@ -100,9 +100,10 @@ def opening_quantity(product: int, sold: int, one: int) -> int:
 
 
 def convert(out: Path, sample: int | None, currency: str) -> dict:
-    """Writes the import files, rejects.csv and manifest.json; returns what the manifest says."""
+    """Writes the import files, and what else is known about them below checks/; returns the manifest."""
     started = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
+    checks = out / exact.CHECKS
+    checks.mkdir(parents=True, exist_ok=True)
     sales = list(read_sales(table("transactions"), sample))
     products = describe(table("products"), [line[3] for line in sales], sample is None)
 
@@ -143,7 +144,7 @@ def convert(out: Path, sample: int | None, currency: str) -> dict:
             (basket, line, product, store, quantity(q * MILLIONTHS[products[product]["unit"]]),
              amount(value), currency, at)
             for _, basket, line, product, store, q, value, at in accepted)),
-        "rejects.csv": exact.write(out / "rejects.csv", exact.REJECTS, (
+        "checks/rejects.csv": exact.write(checks / "rejects.csv", exact.REJECTS, (
             (row, basket, line, product, store, "quantity", q, "QUANTITY_NOT_POSITIVE")
             for row, basket, line, product, store, q, _, _ in rejected)),
     }
@@ -159,7 +160,7 @@ def convert(out: Path, sample: int | None, currency: str) -> dict:
         "sales_value": amount(sum(line[6] for line in accepted)),
         "sha256": {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in counts},
     }
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    (checks / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return manifest | {"seconds": round(time.monotonic() - started, 1)}
 
 

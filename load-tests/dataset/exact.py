@@ -10,10 +10,15 @@ from pathlib import Path
 QUANTITY_PLACES = 6
 AMOUNT_PLACES = 2
 
+# Folder below the import files for all that is not imported.
+CHECKS = "checks"
+
 PRODUCTS = ["sku", "name", "brand", "category", "base_unit", "quantity_scale", "barcode"]
 LOCATIONS = ["code", "name"]
 OPENING = ["source_id", "line_id", "sku", "location", "quantity", "total_cost", "currency", "occurred_at"]
 SALES = ["basket_id", "line_id", "sku", "location", "quantity", "sales_value", "currency", "occurred_at"]
+EXPECTED_ITEMS = ["sku", "on_hand", "value", "movements"]
+EXPECTED_PLACES = ["sku", "location", "on_hand", "movements"]
 REJECTS = ["source_row", "basket_id", "line_id", "sku", "location", "column", "value", "reason"]
 
 

@@ -73,12 +73,14 @@ def main() -> None:
     for sku, pool in pools.items():
         assert pool.quantity or not pool.value, f"sku {sku}: value {pool.value} without stock"
 
+    checks = folder / exact.CHECKS
+    checks.mkdir(exist_ok=True)
     quantity_text = lambda q: exact.show(q, exact.QUANTITY_PLACES)  # noqa: E731
     amount_text = lambda v: exact.show(v, exact.AMOUNT_PLACES, exact.AMOUNT_PLACES)  # noqa: E731
-    exact.write(folder / "expected_items.csv", ["sku", "on_hand", "value", "movements"], (
+    exact.write(checks / "expected_items.csv", exact.EXPECTED_ITEMS, (
         (sku, quantity_text(pool.quantity), amount_text(pool.value), pool.movements)
         for sku, pool in pools.items()))
-    exact.write(folder / "expected_places.csv", ["sku", "location", "on_hand", "movements"], (
+    exact.write(checks / "expected_places.csv", exact.EXPECTED_PLACES, (
         (sku, location, quantity_text(quantity), movements)
         for (sku, location), (quantity, movements) in places.items()))
     json.dump({

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use crate::Error;
 use crate::server::Folder;
 
+/// Load average above which a machine is not idle enough to measure on.
+const BUSY: f64 = 0.5;
+
 /// Describes the machine in one line each: processor, memory, kernel, disk below `parent`, load.
 pub(crate) fn describe(parent: &Path) -> Result<Vec<String>, Error> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
@@ -17,7 +20,8 @@ pub(crate) fn describe(parent: &Path) -> Result<Vec<String>, Error> {
     let kilobytes: u64 =
         field(&meminfo, "MemTotal").and_then(|m| m.strip_suffix(" kB")).unwrap_or("0").parse()?;
     let load = fs::read_to_string("/proc/loadavg")?;
-    let load = load.split_whitespace().next().unwrap_or("?");
+    let load: f64 = load.split_whitespace().next().unwrap_or("0").parse()?;
+    let busy = if load > BUSY { ": **others were busy, the figures are too low**" } else { "" };
     let (p50, p99) = sync_latency(parent)?;
     Ok(vec![
         format!(
@@ -33,7 +37,7 @@ pub(crate) fn describe(parent: &Path) -> Result<Vec<String>, Error> {
             p50.as_micros(),
             p99.as_micros()
         ),
-        format!("load average of the last minute before the start: {load}"),
+        format!("load average of the last minute before the start: {load}{busy}"),
         format!("source revision {}", output("git", &["describe", "--always", "--dirty", "--abbrev=12"])),
     ])
 }

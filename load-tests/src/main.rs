@@ -17,6 +17,7 @@ use mimalloc::MiMalloc;
 mod check;
 mod client;
 mod goals;
+mod import;
 mod load;
 mod machine;
 mod measure;
@@ -47,18 +48,17 @@ enum Command {
     Compare {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        scripts: Scripts,
         /// Pairs of turns; the report shows medians.
         #[arg(long, default_value_t = 3)]
         pairs: u32,
+        /// Seconds of each run.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
         /// One pair, two seconds a run.
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["pairs", "seconds"])]
         quick: bool,
-        /// Interpreter of the baseline's script, Python 3.11 or newer.
-        #[arg(long, default_value = "python3")]
-        python: String,
-        /// Folder that the report is written to, as DATE.md.
-        #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/reports"))]
-        reports: PathBuf,
         /// Exit with status 1 when a required floor is missed.
         #[arg(long)]
         enforce: bool,
@@ -67,9 +67,22 @@ enum Command {
     Run {
         #[command(flatten)]
         common: Common,
+        /// Seconds of each run.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
         /// Only runs whose name contains this: `grpc post`, `hot`, `last 50`.
         #[arg(long, default_value = "")]
         only: String,
+    },
+    /// Imports the files that dataset/convert.py made and compares every balance.
+    Import {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        scripts: Scripts,
+        /// Folder of the files, with the expectations below it.
+        #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/complete-journey"))]
+        files: PathBuf,
     },
 }
 
@@ -81,9 +94,6 @@ struct Common {
     /// Where the data folders of both sides are made and removed: a real disk.
     #[arg(long, default_value = "/var/tmp")]
     parent: PathBuf,
-    /// Seconds of each run.
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
 }
 
 impl Common {
@@ -93,6 +103,16 @@ impl Common {
             None => Ok(std::env::current_exe()?.with_file_name("cargo-pilot")),
         }
     }
+}
+
+#[derive(Args)]
+struct Scripts {
+    /// Interpreter of the scripts, Python 3.11 or newer.
+    #[arg(long, default_value = "python3")]
+    python: String,
+    /// Folder that the report is written to, under the date.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/reports"))]
+    reports: PathBuf,
 }
 
 #[tokio::main]
@@ -108,39 +128,45 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
-        Command::Run { common, only } => {
+        Command::Run { common, seconds, only } => {
             let machine = machine::describe(&common.parent)?;
-            let lasting = Duration::from_secs(common.seconds);
+            let lasting = Duration::from_secs(seconds);
             let product = turn::product(&common.server()?, &common.parent, lasting, &only).await?;
             print!("{}", report::alone(&product, &machine)?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Compare { common, pairs, quick, python, reports, enforce } => {
-            let (pairs, seconds) = if quick { (1, 2) } else { (pairs, common.seconds) };
+        Command::Import { common, scripts, files } => {
+            let machine = machine::describe(&common.parent)?;
+            let text = import::measure(&common.server()?, &common.parent, &files, &scripts.python)?;
+            publish(&scripts.reports, "-import", &(report::heading(&machine) + &text))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Compare { common, scripts, pairs, seconds, quick, enforce } => {
+            let (pairs, seconds) = if quick { (1, 2) } else { (pairs, seconds) };
             let lasting = Duration::from_secs(seconds);
             let machine = machine::describe(&common.parent)?;
             let server = common.server()?;
             let mut done = Vec::new();
             for pair in 1..=pairs {
                 eprintln!("pair {pair} of {pairs}: PostgreSQL");
-                let baseline = turn::baseline(&python, &common.parent, lasting)?;
+                let baseline = turn::baseline(&scripts.python, &common.parent, lasting)?;
                 eprintln!("pair {pair} of {pairs}: server");
                 let product = turn::product(&server, &common.parent, lasting, "").await?;
                 done.push((baseline, product));
             }
-            let text = report::comparison(&done, &machine, lasting)?;
-            print!("{text}");
-            let path = write_report(&reports, &text)?;
-            eprintln!("written to {}", path.display());
+            publish(&scripts.reports, "", &report::comparison(&done, &machine, lasting)?)?;
             Ok(if enforce && !report::floors_hold(&done) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
     }
 }
 
-/// Writes `text` to `DATE.md` in `folder`; a report of the same day is replaced.
-fn write_report(folder: &Path, text: &str) -> Result<PathBuf, Error> {
+/// Prints `text` and writes it to `DATE.md` in `folder`, with `suffix` after the date; a report of the same
+/// day is replaced.
+fn publish(folder: &Path, suffix: &str, text: &str) -> Result<(), Error> {
+    print!("{text}");
     fs::create_dir_all(folder)?;
-    let path = folder.join(format!("{}.md", jiff::Timestamp::now().strftime("%Y-%m-%d")));
+    let path = folder.join(format!("{}{suffix}.md", jiff::Timestamp::now().strftime("%Y-%m-%d")));
     fs::write(&path, text)?;
-    Ok(path)
+    eprintln!("written to {}", path.display());
+    Ok(())
 }

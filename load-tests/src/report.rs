@@ -26,8 +26,7 @@ pub(crate) fn comparison(
     machine: &[String],
     lasting: Duration,
 ) -> Result<String, fmt::Error> {
-    let mut out = String::new();
-    heading(&mut out, machine)?;
+    let mut out = heading(machine);
     if let Some((baseline, _)) = pairs.first() {
         writeln!(
             out,
@@ -37,7 +36,7 @@ pub(crate) fn comparison(
     }
     writeln!(
         out,
-        "- {} pairs of turns, one side after the other, {} s a run, client and server on the same cores\n",
+        "- pairs of turns, one side after the other: {}; {} s a run, client and server on the same cores\n",
         pairs.len(),
         lasting.as_secs()
     )?;
@@ -55,7 +54,11 @@ pub(crate) fn comparison(
         let (measured, verdict) = match spread(&ratios) {
             None => ("not measured".to_owned(), ""),
             Some((median, least, greatest)) => (
-                format!("{median:.2} [{least:.2} to {greatest:.2}]"),
+                if least < greatest {
+                    format!("{median:.2} [{least:.2} to {greatest:.2}]")
+                } else {
+                    format!("{median:.2}")
+                },
                 match goal.met(median) {
                     Some(true) => "met",
                     Some(false) if goal.required => "**missed**",
@@ -87,16 +90,17 @@ pub(crate) fn comparison(
 
 /// What the server alone measured.
 pub(crate) fn alone(product: &Product, machine: &[String]) -> Result<String, fmt::Error> {
-    let mut out = String::new();
-    heading(&mut out, machine)?;
+    let mut out = heading(machine);
     server_tables(&mut out, &[product])?;
     writeln!(out, "\n{}", checks(product))?;
     Ok(out)
 }
 
-fn heading(out: &mut String, machine: &[String]) -> fmt::Result {
-    writeln!(out, "# Load test of {}\n", jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC"))?;
-    machine.iter().try_for_each(|line| writeln!(out, "- {line}"))
+/// When, and on which machine.
+pub(crate) fn heading(machine: &[String]) -> String {
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC");
+    let lines: String = machine.iter().map(|line| format!("- {line}\n")).collect();
+    format!("# Load test of {now}\n\n{lines}")
 }
 
 fn server_tables(out: &mut String, products: &[&Product]) -> fmt::Result {
