@@ -41,7 +41,7 @@ def cents(value: float) -> int:
     """The amount that `value` stands for, in hundredths.
 
     The data holds floats, and some are the dust of a subtraction (1.776357e-15 for 0.00). Anything
-    farther than a millionth from a whole cent is refused.
+    farther than a millionth of a dollar from whole cents is refused.
     """
     scaled = Decimal(repr(value)).scaleb(2)
     whole = scaled.to_integral_value()
