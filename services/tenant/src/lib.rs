@@ -1,1 +1,53 @@
-//! tenant
+//! Tenants, businesses, roles and API keys.
+//!
+//! In reading order: [`Config`], [`domain`] (pure), [`App`] (the use cases), [`records`] (what is
+//! stored), `convert` (every field check), `grpc`, [`Error`].
+
+mod app;
+mod config;
+mod convert;
+pub mod domain;
+mod error;
+mod grpc;
+pub mod records;
+
+use std::sync::Arc;
+
+use journal::{Env, SharedStore};
+use proto::tenant::v1::tenant_service_server::TenantServiceServer;
+use rpc::{Guard, Guarded};
+use tower::Layer as _;
+
+pub use app::{
+    App, Authenticated, BootstrapTenant, Bootstrapped, CallerRole, CreateApiKey, CreatedKey, Login, Page,
+};
+pub use config::Config;
+pub use error::Error;
+pub use grpc::Grpc;
+
+/// Largest request, in bytes.
+const REQUEST_BYTES_MAX: usize = 1024 * 1024;
+
+/// The service.
+#[derive(Clone)]
+pub struct Service {
+    app: App,
+}
+
+impl Service {
+    /// Makes the service over its store.
+    pub fn new(store: SharedStore, env: Arc<dyn Env>, config: Config) -> Self {
+        Service { app: App::new(store, env, config) }
+    }
+
+    /// The use cases, for the server itself: bootstrap, verify.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// The gRPC service behind its guard, to be mounted in `tonic::service::Routes`.
+    pub fn server(&self, guard: &Guard) -> Guarded<TenantServiceServer<Grpc>> {
+        let server = TenantServiceServer::new(Grpc::new(self.app.clone()));
+        guard.layer(server.max_decoding_message_size(REQUEST_BYTES_MAX))
+    }
+}

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 use ids::{BusinessId, TenantId};
 
 use crate::signed::Verified;
-use crate::{Permissions, header};
+use crate::{Permissions, Refused, header};
 
 /// Longest time that a call may take; a longer wish is cut to this.
 const DEADLINE_MAX: Duration = Duration::from_secs(30);
@@ -94,6 +94,25 @@ impl Principal {
             permissions,
             secret: [0; 32],
         }
+    }
+}
+
+impl TryFrom<proto::tenant::v1::AuthenticateResponse> for Principal {
+    type Error = Refused;
+
+    /// Reads what the tenant service says about a credential.
+    fn try_from(answer: proto::tenant::v1::AuthenticateResponse) -> Result<Self, Refused> {
+        let read = move || {
+            let actor = answer.principal.filter(|actor| !actor.id.is_empty())?;
+            Some(Principal {
+                tenant: TenantId::parse(&answer.tenant_id).ok()?,
+                business: BusinessId::parse(&answer.business_id).ok()?,
+                actor: Actor::new(ActorKind::parse(&actor.kind)?, actor.id),
+                permissions: Permissions::parse(&answer.permissions)?,
+                secret: answer.derivation_secret.try_into().ok()?,
+            })
+        };
+        read().filter(|principal| principal.tenant != SYSTEM_TENANT).ok_or(Refused::Unauthenticated)
     }
 }
 
@@ -213,7 +232,36 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use proto::tenant::v1::AuthenticateResponse;
+
     use super::*;
+
+    #[test]
+    fn a_principal_is_read_from_what_the_tenant_service_says() {
+        let answer = AuthenticateResponse {
+            tenant_id: TenantId::from_bytes([1; 16]).to_string(),
+            business_id: BusinessId::from_bytes([2; 16]).to_string(),
+            principal: Some(proto::api::v1::Actor { kind: "api_key".to_owned(), id: "key_a".to_owned() }),
+            permissions: vec!["stock.*".to_owned()],
+            role: "clerk".to_owned(),
+            expires_at: None,
+            derivation_secret: vec![7; 32],
+        };
+        let principal = Principal::try_from(answer.clone()).unwrap();
+        assert_eq!(principal.tenant, TenantId::from_bytes([1; 16]));
+        assert!(principal.permissions.allows("stock.post"));
+
+        let nobody = TenantId::from_bytes([0; 16]).to_string();
+        for bad in [
+            AuthenticateResponse { tenant_id: nobody, ..answer.clone() },
+            AuthenticateResponse { business_id: String::new(), ..answer.clone() },
+            AuthenticateResponse { principal: None, ..answer.clone() },
+            AuthenticateResponse { permissions: vec!["all".to_owned()], ..answer.clone() },
+            AuthenticateResponse { derivation_secret: vec![], ..answer.clone() },
+        ] {
+            assert_eq!(Principal::try_from(bad), Err(Refused::Unauthenticated));
+        }
+    }
 
     #[test]
     #[rustfmt::skip] // columns

@@ -1,0 +1,67 @@
+//! Turns a credential into a principal.
+
+use std::net::IpAddr;
+
+use calendar::Instant;
+use ids::TenantId;
+use journal::Claim;
+use rpc::{Actor, ActorKind, Principal, SYSTEM_TENANT};
+
+use crate::app::App;
+use crate::domain::{Credential, Role, State};
+use crate::{Error, records};
+
+/// A credential, and where it comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Login {
+    /// The key; `None` for what cannot be one.
+    pub credential: Option<Credential>,
+    /// Address of the client.
+    pub peer: Option<IpAddr>,
+}
+
+/// What a credential stands for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Authenticated {
+    /// The principal.
+    pub principal: Principal,
+    /// The role of its key.
+    pub role: Role,
+    /// When its key stops working.
+    pub expires_at: Option<Instant>,
+}
+
+impl App {
+    /// Finds who a credential belongs to. The same answer for one that is unknown, has a wrong secret,
+    /// is expired, revoked, or comes from another network.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCredentials`], or the journal.
+    pub async fn authenticate(&self, login: Login) -> Result<Authenticated, Error> {
+        let credential = login.credential.ok_or(Error::InvalidCredentials)?;
+        let tenant = self.tenant_of(&credential).await?;
+        let State::ApiKey(key) = self.state(tenant, credential.id).await? else {
+            return Err(Error::InvalidCredentials);
+        };
+        if !key.admits(&credential.digest(&self.config.pepper), login.peer, self.env.now()) {
+            return Err(Error::InvalidCredentials);
+        }
+        let State::Tenant(owner) = self.state(tenant, tenant).await? else {
+            return Err(Error::InvalidCredentials);
+        };
+        let issued = key.issued;
+        let (Some(business), Some(permissions)) = (issued.business(), issued.permissions()) else {
+            return Err(Error::InvalidCredentials);
+        };
+        let actor = Actor::new(ActorKind::ApiKey, issued.id.to_string());
+        let principal = Principal { tenant, business, actor, permissions, secret: owner.secret };
+        Ok(Authenticated { principal, role: issued.role, expires_at: issued.expires_at })
+    }
+
+    /// The tenant that a key was noted for.
+    async fn tenant_of(&self, credential: &Credential) -> Result<TenantId, Error> {
+        let claim = Claim { kind: records::KEY, value: credential.id.as_bytes().to_vec().into() };
+        let owner = self.journal.store().claim(SYSTEM_TENANT, claim).await.map_err(journal::Error::from)?;
+        owner.map(|owner| TenantId::from_bytes(*owner.as_bytes())).ok_or(Error::InvalidCredentials)
+    }
+}

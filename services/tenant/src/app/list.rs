@@ -1,0 +1,108 @@
+//! Lists, a page at a time.
+
+use bytes::Bytes;
+use ids::AggregateId;
+use journal::Aggregate as _;
+use rpc::{Ctx, PageToken, Refused};
+
+use crate::app::App;
+use crate::domain::{ApiKey, Business, State};
+use crate::{Error, records};
+
+/// Rows that one page reads at most to find visible ones.
+const ROWS_READ_MAX: usize = 2000;
+
+/// A page of a list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// Where the list goes on; empty at its end.
+    pub next: String,
+}
+
+impl App {
+    /// Lists the businesses that the caller may see, in the order of the tree.
+    ///
+    /// # Errors
+    /// A page token that does not belong here, or the journal.
+    pub async fn businesses(&self, ctx: &Ctx, size: usize, token: &str) -> Result<Page<Business>, Error> {
+        let prefix = match self.state(ctx.tenant, ctx.business).await? {
+            State::Business(own) => records::tree_key(&own.path),
+            _ => return Err(Error::NotFound { what: "business" }),
+        };
+        let list = List { name: "businesses", index: records::BUSINESSES, prefix };
+        let pick = |state| match state {
+            State::Business(business) => Some(business),
+            _ => None,
+        };
+        self.page(ctx, list, size, token, pick).await
+    }
+
+    /// Lists the keys of the caller's business and of those below, newest last.
+    ///
+    /// # Errors
+    /// A page token that does not belong here, or the journal.
+    pub async fn api_keys(&self, ctx: &Ctx, size: usize, token: &str) -> Result<Page<ApiKey>, Error> {
+        let list = List { name: "apiKeys", index: records::KEYS, prefix: Bytes::new() };
+        let pick = |state| match state {
+            State::ApiKey(key) if key.is_within(ctx.business) => Some(key),
+            _ => None,
+        };
+        self.page(ctx, list, size, token, pick).await
+    }
+
+    async fn page<T>(
+        &self,
+        ctx: &Ctx,
+        list: List,
+        size: usize,
+        token: &str,
+        pick: impl Fn(State) -> Option<T>,
+    ) -> Result<Page<T>, Error> {
+        let mut after = match PageToken::open(ctx, list.name, token)? {
+            Some(position) => Some(read_position(&position)?),
+            None => None,
+        };
+        let (mut items, mut read) = (Vec::new(), 0);
+        loop {
+            let rows = self
+                .journal
+                .store()
+                .index(ctx.tenant, list.index, list.prefix.clone(), after.clone(), size)
+                .await
+                .map_err(journal::Error::from)?;
+            let ended = rows.len() < size;
+            for row in rows {
+                if items.len() == size || read == ROWS_READ_MAX {
+                    return Ok(Page { items, next: token_after(ctx, &list, after) });
+                }
+                items.extend(pick(State::from_header(&row.value).map_err(journal::Error::from)?));
+                after = Some((row.key, row.aggregate));
+                read += 1;
+            }
+            if ended {
+                return Ok(Page { items, next: String::new() });
+            }
+        }
+    }
+}
+
+/// One list of the service.
+struct List {
+    name: &'static str,
+    index: u16,
+    prefix: Bytes,
+}
+
+/// Seals the position after the last row that was read.
+fn token_after(ctx: &Ctx, list: &List, after: Option<(Bytes, AggregateId)>) -> String {
+    after.map_or_else(String::new, |(key, aggregate)| {
+        PageToken::seal(ctx, list.name, &[aggregate.as_bytes().as_slice(), &key].concat())
+    })
+}
+
+fn read_position(position: &[u8]) -> Result<(Bytes, AggregateId), Error> {
+    let (aggregate, key) = position.split_first_chunk::<16>().ok_or(Refused::PageTokenInvalid)?;
+    Ok((Bytes::copy_from_slice(key), AggregateId::from_bytes(*aggregate)))
+}

@@ -1,0 +1,76 @@
+//! What the service does, one use case per file.
+
+mod authenticate;
+mod bootstrap;
+mod create_api_key;
+mod list;
+mod read;
+mod revoke_api_key;
+mod update_business;
+
+use std::sync::Arc;
+
+use ids::{AggregateId, TenantId};
+use journal::{Actor, Env, Journal, Keep, KeyHash, Meta, Request, Scope, SharedStore};
+use rpc::SYSTEM_TENANT;
+
+pub use authenticate::{Authenticated, Login};
+pub use bootstrap::{BootstrapTenant, Bootstrapped};
+pub use create_api_key::{CreateApiKey, CreatedKey};
+pub use list::Page;
+pub use read::CallerRole;
+
+use crate::domain::{Command, State};
+use crate::{Config, Error};
+
+/// The use cases of the service.
+#[derive(Clone)]
+pub struct App {
+    journal: Journal<State>,
+    env: Arc<dyn Env>,
+    config: Config,
+}
+
+impl App {
+    pub(crate) fn new(store: SharedStore, env: Arc<dyn Env>, config: Config) -> Self {
+        App { journal: Journal::new(store, Arc::clone(&env)), env, config }
+    }
+
+    /// The journal of the service, for `verify` and exports.
+    pub fn journal(&self) -> &Journal<State> {
+        &self.journal
+    }
+
+    fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.env.random(&mut bytes);
+        bytes
+    }
+
+    /// A request of the platform itself, which needs no idempotency key: what it does is idempotent.
+    fn internal(&self, job: &str, command: Command) -> Request<Command> {
+        let meta = Meta {
+            actor: Actor { kind: rpc::ActorKind::System.name().to_owned(), id: job.to_owned() },
+            key: KeyHash(self.random()),
+            fingerprint: [0; 16],
+            keep: Keep::No,
+            request_id: String::new(),
+        };
+        Request { command, meta }
+    }
+
+    /// Notes in the directory that a key belongs to a tenant; before the key is made.
+    async fn register_key(&self, tenant: TenantId, key: ids::ApiKeyId) -> Result<(), Error> {
+        let scope = Scope { tenant: SYSTEM_TENANT, aggregate: tenant.into() };
+        let request = self.internal("directory", Command::RegisterKey { key });
+        self.journal.submit(scope, request).await?;
+        Ok(())
+    }
+
+    /// Reads one aggregate; an unborn one is [`State::Unborn`].
+    async fn state(&self, tenant: TenantId, aggregate: impl Into<AggregateId>) -> Result<State, Error> {
+        let scope = Scope { tenant, aggregate: aggregate.into() };
+        let view = self.journal.read(scope, |_| vec![]).await?;
+        Ok(view.map_or(State::Unborn, |view| view.state))
+    }
+}

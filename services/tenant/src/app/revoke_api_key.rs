@@ -1,0 +1,25 @@
+//! Ends an API key.
+
+use ids::ApiKeyId;
+use journal::{Meta, Request, Scope};
+use rpc::Ctx;
+
+use crate::Error;
+use crate::app::App;
+use crate::domain::{ApiKey, Command, State};
+
+impl App {
+    /// Revokes a key for good. Repeating it changes nothing. True if the answer is a stored one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the journal.
+    pub async fn revoke_api_key(&self, ctx: &Ctx, id: ApiKeyId, meta: Meta) -> Result<(ApiKey, bool), Error> {
+        self.api_key(ctx, id).await?;
+        let scope = Scope { tenant: ctx.tenant, aggregate: id.into() };
+        let answer = self.journal.submit(scope, Request { command: Command::RevokeKey, meta }).await?;
+        match self.journal.state_at(scope, answer.seq).await?.state {
+            State::ApiKey(key) => Ok((key, answer.replayed)),
+            _ => Err(Error::NotFound { what: "API key" }),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Changes a business.
+
+use ids::BusinessId;
+use journal::{Meta, Request, Scope};
+use rpc::Ctx;
+
+use crate::Error;
+use crate::app::App;
+use crate::domain::{Business, BusinessUpdate, Command, State};
+
+impl App {
+    /// Changes a business that the caller may see. True if the answer is a stored one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::StaleRevision`], or the journal.
+    pub async fn update_business(
+        &self,
+        ctx: &Ctx,
+        id: BusinessId,
+        update: BusinessUpdate,
+        meta: Meta,
+    ) -> Result<(Business, bool), Error> {
+        self.business(ctx, id).await?;
+        let scope = Scope { tenant: ctx.tenant, aggregate: id.into() };
+        let request = Request { command: Command::UpdateBusiness(update), meta };
+        let answer = self.journal.submit(scope, request).await?;
+        // The state right after this change: a repeated request gets the same answer as the first.
+        match self.journal.state_at(scope, answer.seq).await?.state {
+            State::Business(business) => Ok((business, answer.replayed)),
+            _ => Err(Error::NotFound { what: "business" }),
+        }
+    }
+}

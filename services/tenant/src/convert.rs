@@ -1,0 +1,372 @@
+//! Between the contract and the domain: every field check is here, and all bad fields are reported at
+//! once.
+
+use calendar::Instant;
+use ids::{ApiKeyId, BusinessId, TenantId};
+use problem::{Invalid, Violations, reason};
+use prost_types::Timestamp;
+use proto::tenant::v1 as wire;
+use rpc::Permissions;
+
+use crate::app::{Authenticated, CreateApiKey, CreatedKey, Login, Page};
+use crate::domain::{ApiKey, Business, BusinessUpdate, Costing, Credential, Network, NewKey, Role, Tenant};
+
+/// Longest list of permissions of a key.
+const PERMISSIONS_MAX: usize = 100;
+/// Longest allow-list of a key.
+const NETWORKS_MAX: usize = 50;
+
+pub(crate) fn business_id(text: &str) -> Result<BusinessId, Invalid> {
+    let mut violations = Violations::new();
+    let id = required_id(&mut violations, "business_id", text, BusinessId::parse);
+    finish(violations, id)
+}
+
+pub(crate) fn api_key_id(text: &str) -> Result<ApiKeyId, Invalid> {
+    let mut violations = Violations::new();
+    let id = required_id(&mut violations, "api_key_id", text, ApiKeyId::parse);
+    finish(violations, id)
+}
+
+pub(crate) fn page_size(requested: u32) -> Result<usize, Invalid> {
+    rpc::page_size(requested).map_err(|size| {
+        Invalid::field("page_size", reason::TOO_LARGE, format!("must be at most '500', not '{size}'"))
+    })
+}
+
+pub(crate) fn update_business(
+    request: &wire::UpdateBusinessRequest,
+) -> Result<(BusinessId, BusinessUpdate), Invalid> {
+    let mut violations = Violations::new();
+    let id = required_id(&mut violations, "business_id", &request.business_id, BusinessId::parse);
+    let mut update = BusinessUpdate::default();
+    match &request.business {
+        None => violations.add("business", reason::REQUIRED, "must be given"),
+        Some(business) => violations.within("business", |violations| {
+            refuse_output_only(violations, &output_only_of_business(business));
+            let mask = mask(business, &request.update_mask);
+            for field in &mask {
+                update_field(violations, business, field, &mut update);
+            }
+        }),
+    }
+    finish(violations, id.map(|id| (id, update)))
+}
+
+/// The fields to change: those of the mask; without a mask those that are set.
+fn mask(business: &wire::Business, mask: &[String]) -> Vec<String> {
+    if !mask.is_empty() {
+        return mask.iter().map(|field| snake(field)).collect();
+    }
+    let set = [
+        ("legal_name", !business.legal_name.is_empty()),
+        ("costing_method", business.costing_method != 0),
+        ("backdate_window_days", business.backdate_window_days != 0),
+    ];
+    set.into_iter().filter(|(_, set)| *set).map(|(field, _)| field.to_owned()).collect()
+}
+
+fn update_field(
+    violations: &mut Violations,
+    business: &wire::Business,
+    field: &str,
+    update: &mut BusinessUpdate,
+) {
+    match field {
+        "legal_name" => {
+            name(violations, field, &business.legal_name, Business::NAME_CHARS_MAX);
+            update.legal_name = Some(business.legal_name.clone());
+        }
+        "costing_method" => update.costing = costing(violations, business.costing_method),
+        "backdate_window_days" => {
+            let (days, most) = (business.backdate_window_days, Business::BACKDATE_WINDOW_DAYS_MAX);
+            if days > most {
+                violations.add(field, reason::OUT_OF_RANGE, format!("must be at most '{most}'"));
+            }
+            update.backdate_window_days = Some(days);
+        }
+        "id" | "parent_id" | "country" | "base_currency" | "cost_scale" | "etag" | "created_at"
+        | "updated_at" => {
+            violations.add(field, reason::OUTPUT_ONLY, "is set by the server");
+        }
+        unknown => violations.add(unknown, reason::UNKNOWN_FIELD, "is no field of a business"),
+    }
+}
+
+fn costing(violations: &mut Violations, method: i32) -> Option<Costing> {
+    match wire::CostingMethod::try_from(method) {
+        Ok(wire::CostingMethod::MovingAverage) => Some(Costing::MovingAverage),
+        Ok(wire::CostingMethod::Fifo) => Some(Costing::Fifo),
+        Ok(wire::CostingMethod::Unspecified) => {
+            violations.add("costing_method", reason::REQUIRED, "must be given");
+            None
+        }
+        Err(_) => {
+            let detail = format!("must be 'MOVING_AVERAGE' or 'FIFO', not '{method}'");
+            violations.add("costing_method", reason::UNKNOWN_VALUE, detail);
+            None
+        }
+    }
+}
+
+fn output_only_of_business(business: &wire::Business) -> [(&'static str, bool); 8] {
+    [
+        ("id", !business.id.is_empty()),
+        ("parent_id", !business.parent_id.is_empty()),
+        ("country", !business.country.is_empty()),
+        ("base_currency", !business.base_currency.is_empty()),
+        ("cost_scale", business.cost_scale != 0),
+        ("etag", !business.etag.is_empty()),
+        ("created_at", business.created_at.is_some()),
+        ("updated_at", business.updated_at.is_some()),
+    ]
+}
+
+pub(crate) fn create_api_key(request: wire::CreateApiKeyRequest) -> Result<CreateApiKey, Invalid> {
+    let mut violations = Violations::new();
+    let Some(key) = request.api_key else {
+        return Err(Invalid::field("api_key", reason::REQUIRED, "must be given"));
+    };
+    let new = violations.within("api_key", |violations| {
+        refuse_output_only(violations, &output_only_of_key(&key));
+        name(violations, "name", &key.name, NewKey::NAME_CHARS_MAX);
+        let role = violations.required("role", &key.role).and_then(|code| {
+            let role = Role::parse(code);
+            if role.is_none() {
+                let detail = format!("must be 'owner', 'clerk' or 'viewer', not '{code}'");
+                violations.add("role", reason::UNKNOWN_VALUE, detail);
+            }
+            role
+        });
+        let narrowed = permissions(violations, role, &key.permissions);
+        let business = (!key.business_id.is_empty())
+            .then(|| violations.field("business_id", BusinessId::parse(&key.business_id)))
+            .flatten();
+        let expires_at = key.expires_at.and_then(|at| instant(violations, "expires_at", &at));
+        let ip_allow = networks(violations, &key.ip_allow);
+        Some(CreateApiKey { name: key.name, role: role?, narrowed, business, expires_at, ip_allow })
+    });
+    finish(violations, new)
+}
+
+fn output_only_of_key(key: &wire::ApiKey) -> [(&'static str, bool); 7] {
+    [
+        ("id", !key.id.is_empty()),
+        ("key_prefix", !key.key_prefix.is_empty()),
+        ("last4", !key.last4.is_empty()),
+        ("created_at", key.created_at.is_some()),
+        ("revoked_at", key.revoked_at.is_some()),
+        ("created_by", key.created_by.is_some()),
+        ("last_used_at", key.last_used_at.is_some()),
+    ]
+}
+
+/// Permissions that narrow a role: each within the role, and one that some method asks for.
+fn permissions(violations: &mut Violations, role: Option<Role>, members: &[String]) -> Vec<String> {
+    if members.len() > PERMISSIONS_MAX {
+        violations.add("permissions", reason::TOO_MANY, format!("must be at most '{PERMISSIONS_MAX}'"));
+        return vec![];
+    }
+    for (at, member) in members.iter().enumerate() {
+        let field = format!("permissions[{at}]");
+        let Some(wanted) = Permissions::parse([member]) else {
+            violations.add(
+                &field,
+                reason::MALFORMED,
+                format!("'{member}' is not of the form 'resource.action'"),
+            );
+            continue;
+        };
+        // What is internal has no route, and is nobody's to give.
+        let mut granted = proto::rules().values().filter(|rule| rule.http.is_some());
+        if !granted.any(|rule| wanted.allows(&rule.permission)) {
+            violations.add(&field, reason::UNKNOWN_VALUE, format!("there is no permission '{member}'"));
+        } else if role.is_some_and(|role| !role.permissions().covers(&wanted)) {
+            violations.add(&field, reason::NOT_ALLOWED, format!("'{member}' is not part of the role"));
+        }
+    }
+    let mut members = members.to_vec();
+    members.sort_unstable();
+    members.dedup();
+    members
+}
+
+fn networks(violations: &mut Violations, texts: &[String]) -> Vec<Network> {
+    if texts.len() > NETWORKS_MAX {
+        violations.add("ip_allow", reason::TOO_MANY, format!("must be at most '{NETWORKS_MAX}'"));
+        return vec![];
+    }
+    let mut networks = Vec::with_capacity(texts.len());
+    for (at, text) in texts.iter().enumerate() {
+        match Network::parse(text) {
+            Some(network) => networks.push(network),
+            None => {
+                let detail = format!("'{text}' is no network such as '192.0.2.0/24' or '2001:db8::/32'");
+                violations.add(&format!("ip_allow[{at}]"), reason::MALFORMED, detail);
+            }
+        }
+    }
+    networks
+}
+
+pub(crate) fn login(request: &wire::AuthenticateRequest) -> Login {
+    Login { credential: Credential::parse(&request.credential), peer: request.peer_ip.parse().ok() }
+}
+
+/// Checks a name that people read.
+pub(crate) fn name(violations: &mut Violations, field: &str, text: &str, chars_max: usize) {
+    if violations.required(field, text).is_none() {
+        return;
+    }
+    violations.at_most(field, text, chars_max);
+    if text.trim().len() != text.len() || text.chars().any(char::is_control) {
+        let detail = "must not begin or end with white space nor hold control characters";
+        violations.add(field, reason::MALFORMED, detail);
+    }
+}
+
+fn refuse_output_only(violations: &mut Violations, fields: &[(&'static str, bool)]) {
+    for (field, _) in fields.iter().filter(|(_, set)| *set) {
+        violations.add(field, reason::OUTPUT_ONLY, "is set by the server");
+    }
+}
+
+fn required_id<T>(
+    violations: &mut Violations,
+    field: &str,
+    text: &str,
+    parse: fn(&str) -> Result<T, ids::ParseError>,
+) -> Option<T> {
+    let text = violations.required(field, text)?;
+    violations.field(field, parse(text))
+}
+
+fn instant(violations: &mut Violations, field: &str, at: &Timestamp) -> Option<Instant> {
+    let instant = Instant::from_seconds_nanos(at.seconds, at.nanos);
+    if instant.is_none() {
+        violations.add(field, reason::OUT_OF_RANGE, "must lie in the years 1900 to 2199");
+    }
+    instant
+}
+
+/// The value, if nothing was wrong: no value without a violation.
+fn finish<T>(violations: Violations, value: Option<T>) -> Result<T, Invalid> {
+    violations.into_result()?;
+    value.ok_or_else(|| Invalid::field("", reason::REQUIRED, "must be given"))
+}
+
+/// `legalName` and `legal_name` name the same field.
+fn snake(field: &str) -> String {
+    let mut out = String::with_capacity(field.len() + 2);
+    for letter in field.chars() {
+        if letter.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(letter.to_ascii_lowercase());
+    }
+    out
+}
+
+pub(crate) fn tenant(id: TenantId, tenant: Tenant) -> wire::Tenant {
+    wire::Tenant {
+        id: id.to_string(),
+        name: tenant.name,
+        master_business_id: tenant.master.to_string(),
+        created_at: Some(timestamp(tenant.created_at)),
+    }
+}
+
+pub(crate) fn business(business: Business) -> wire::Business {
+    let costing = match business.costing {
+        Costing::MovingAverage => wire::CostingMethod::MovingAverage,
+        Costing::Fifo => wire::CostingMethod::Fifo,
+    };
+    wire::Business {
+        id: business.id.to_string(),
+        parent_id: business.parent().map(|id| id.to_string()).unwrap_or_default(),
+        legal_name: business.legal_name,
+        country: business.country,
+        base_currency: business.base_currency.code().to_owned(),
+        cost_scale: business.cost_scale.into(),
+        costing_method: costing.into(),
+        backdate_window_days: business.backdate_window_days,
+        etag: rpc::etag(business.revision),
+        created_at: Some(timestamp(business.created_at)),
+        updated_at: Some(timestamp(business.updated_at)),
+    }
+}
+
+pub(crate) fn businesses(page: Page<Business>) -> wire::ListBusinessesResponse {
+    wire::ListBusinessesResponse {
+        businesses: page.items.into_iter().map(business).collect(),
+        next_page_token: page.next,
+    }
+}
+
+pub(crate) fn api_key(key: ApiKey) -> wire::ApiKey {
+    let issued = key.issued;
+    wire::ApiKey {
+        id: issued.id.to_string(),
+        business_id: issued.business().map(|id| id.to_string()).unwrap_or_default(),
+        name: issued.name,
+        role: issued.role.code().to_owned(),
+        permissions: issued.narrowed,
+        key_prefix: Credential::prefix(issued.id),
+        last4: issued.last4,
+        expires_at: issued.expires_at.map(timestamp),
+        created_at: Some(timestamp(key.created_at)),
+        revoked_at: key.revoked_at.map(timestamp),
+        created_by: Some((&issued.created_by).into()),
+        // Not recorded: a write per request would cost more than it tells.
+        last_used_at: None,
+        ip_allow: issued.ip_allow.iter().map(ToString::to_string).collect(),
+    }
+}
+
+pub(crate) fn api_keys(page: Page<ApiKey>) -> wire::ListApiKeysResponse {
+    wire::ListApiKeysResponse {
+        api_keys: page.items.into_iter().map(api_key).collect(),
+        next_page_token: page.next,
+    }
+}
+
+pub(crate) fn created_key(created: CreatedKey) -> wire::CreateApiKeyResponse {
+    wire::CreateApiKeyResponse { api_key: Some(api_key(created.key)), secret: created.credential.reveal() }
+}
+
+pub(crate) fn caller(ctx: &rpc::Ctx, role: Option<Role>) -> wire::Caller {
+    wire::Caller {
+        tenant_id: ctx.tenant.to_string(),
+        business_id: ctx.business.to_string(),
+        principal: Some((&ctx.actor).into()),
+        role: role.map(|role| role.code().to_owned()).unwrap_or_default(),
+        permissions: ctx.permissions.members().collect(),
+    }
+}
+
+pub(crate) fn roles() -> wire::ListRolesResponse {
+    let role = |role: Role| wire::Role {
+        code: role.code().to_owned(),
+        description: role.description().to_owned(),
+        permissions: role.members().iter().map(ToString::to_string).collect(),
+    };
+    wire::ListRolesResponse { roles: Role::ALL.into_iter().map(role).collect() }
+}
+
+pub(crate) fn authenticated(authenticated: Authenticated) -> wire::AuthenticateResponse {
+    let principal = authenticated.principal;
+    wire::AuthenticateResponse {
+        tenant_id: principal.tenant.to_string(),
+        business_id: principal.business.to_string(),
+        principal: Some((&principal.actor).into()),
+        permissions: principal.permissions.members().collect(),
+        role: authenticated.role.code().to_owned(),
+        expires_at: authenticated.expires_at.map(timestamp),
+        derivation_secret: principal.secret.to_vec(),
+    }
+}
+
+fn timestamp(at: Instant) -> Timestamp {
+    let (seconds, nanos) = at.seconds_nanos();
+    Timestamp { seconds, nanos }
+}

@@ -1,0 +1,17 @@
+//! What tenants, businesses and keys are, and what may happen to them. Pure.
+
+mod business;
+mod command;
+mod credential;
+mod key;
+mod network;
+mod role;
+mod state;
+
+pub use business::{Business, BusinessUpdate, Costing, NewBusiness};
+pub use command::{Command, Event};
+pub use credential::{Credential, SECRET_LETTERS};
+pub use key::{ApiKey, Creator, NewKey};
+pub use network::Network;
+pub use role::Role;
+pub use state::{Directory, State, Tenant};

@@ -1,0 +1,113 @@
+//! Roles: named sets of permissions, the same in every tenant.
+
+use rpc::Permissions;
+
+/// What a key is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Role {
+    /// Runs the tenant.
+    Owner,
+    /// Works with goods.
+    Clerk,
+    /// Looks.
+    Viewer,
+}
+
+impl Role {
+    /// All of them, the most powerful first.
+    pub const ALL: [Role; 3] = [Role::Owner, Role::Clerk, Role::Viewer];
+
+    /// `owner`, `clerk`, `viewer`: in the contract and in stored rows.
+    pub fn code(self) -> &'static str {
+        match self {
+            Role::Owner => "owner",
+            Role::Clerk => "clerk",
+            Role::Viewer => "viewer",
+        }
+    }
+
+    /// Reads what [`Role::code`] writes.
+    pub fn parse(code: &str) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| role.code() == code)
+    }
+
+    /// For people.
+    pub fn description(self) -> &'static str {
+        match self {
+            Role::Owner => "Everything in the tenant, API keys included.",
+            Role::Clerk => "Products, prices and stock movements; no settings, no keys, no new locations.",
+            Role::Viewer => "Reads everything, changes nothing.",
+        }
+    }
+
+    /// What it may do, as members of [`Permissions`]. Nothing internal is ever among them.
+    pub fn members(self) -> &'static [&'static str] {
+        match self {
+            Role::Owner => &["*"],
+            Role::Clerk => &[
+                "location.read",
+                "price.publish",
+                "price.read",
+                "product.*",
+                "stock.post",
+                "stock.read",
+                "stock.reverse",
+                "tenant.read",
+            ],
+            Role::Viewer => &["*.read"],
+        }
+    }
+
+    /// What it may do.
+    pub fn permissions(self) -> Permissions {
+        Permissions::parse(self.members()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_is_well_formed_and_the_owner_covers_all() {
+        for role in Role::ALL {
+            assert_eq!(Role::parse(role.code()), Some(role));
+            assert!(Permissions::parse(role.members()).is_some(), "{role:?}");
+            assert!(Role::Owner.permissions().covers(&role.permissions()), "{role:?}");
+        }
+        assert_eq!(Role::parse("Owner"), None);
+    }
+
+    /// The whole table, over every permission of the contract: a new one shows up here.
+    #[test]
+    #[rustfmt::skip] // columns
+    fn what_each_role_may_do() {
+        let mut permissions: Vec<&str> = proto::rules().values().map(|rule| rule.permission.as_str()).collect();
+        permissions.sort_unstable();
+        permissions.dedup();
+        let found: Vec<(&str, bool, bool, bool)> = permissions.iter().map(|permission| {
+            let may = |role: Role| role.permissions().allows(permission);
+            (*permission, may(Role::Owner), may(Role::Clerk), may(Role::Viewer))
+        }).collect();
+        assert_eq!(found, [
+            //                  owner  clerk  viewer
+            ("internal.gateway", false, false, false),
+            ("key.create",       true,  false, false),
+            ("key.read",         true,  false, true),
+            ("key.revoke",       true,  false, false),
+            ("location.create",  true,  false, false),
+            ("location.read",    true,  true,  true),
+            ("location.update",  true,  false, false),
+            ("price.publish",    true,  true,  false),
+            ("price.read",       true,  true,  true),
+            ("product.create",   true,  true,  false),
+            ("product.read",     true,  true,  true),
+            ("product.update",   true,  true,  false),
+            ("stock.post",       true,  true,  false),
+            ("stock.read",       true,  true,  true),
+            ("stock.reverse",    true,  true,  false),
+            ("tenant.read",      true,  true,  true),
+            ("tenant.update",    true,  false, false),
+        ]);
+    }
+}

@@ -1,0 +1,99 @@
+//! What goes wrong, one variant per decision that the caller can make.
+
+use journal::Rejection;
+use problem::{Code, Invalid, Problem, Violation, reason};
+use rpc::Refused;
+
+/// Why a request is not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// There is no such thing, or it belongs to another tenant or business: nobody learns which.
+    #[error("no such {what}")]
+    NotFound {
+        /// `business`, `API key`.
+        what: &'static str,
+    },
+    /// The tenant, business or key was made before.
+    #[error("it exists already")]
+    AlreadyExists,
+    /// The caller has seen another revision.
+    #[error("the business has changed since, its revision is '{current}'")]
+    StaleRevision {
+        /// The revision now.
+        current: u64,
+    },
+    /// The key would do what its creator may not.
+    #[error("a key can do no more than the key that makes it: '{field}' goes too far")]
+    PermissionEscalation {
+        /// The field of the new key, in the spelling of the contract.
+        field: &'static str,
+    },
+    /// Unknown, wrong secret, expired, revoked, or from another network: nobody learns which.
+    #[error("the credential is not valid")]
+    InvalidCredentials,
+    /// Bad fields.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// A bad header or page token.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+}
+
+impl From<Rejection<Error>> for Error {
+    fn from(rejection: Rejection<Error>) -> Self {
+        match rejection {
+            Rejection::Domain(error) => error,
+            Rejection::Claimed { .. } => Error::AlreadyExists,
+            Rejection::Journal(error) => Error::Journal(error),
+        }
+    }
+}
+
+impl Problem for Error {
+    const DOMAIN: &'static str = "tenant";
+
+    fn code(&self) -> Code {
+        match self {
+            Error::NotFound { .. } => Code::NotFound,
+            Error::AlreadyExists => Code::AlreadyExists,
+            Error::StaleRevision { .. } => Code::Aborted,
+            Error::PermissionEscalation { .. } => Code::PermissionDenied,
+            Error::InvalidCredentials => Code::Unauthenticated,
+            Error::Invalid(error) => error.code(),
+            Error::Refused(error) => error.code(),
+            Error::Journal(error) => error.code(),
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Error::NotFound { .. } => "NOT_FOUND",
+            Error::AlreadyExists => "ALREADY_EXISTS",
+            Error::StaleRevision { .. } => reason::STALE_REVISION,
+            Error::PermissionEscalation { .. } => "PERMISSION_ESCALATION",
+            Error::InvalidCredentials => "INVALID_CREDENTIALS",
+            Error::Invalid(error) => error.reason(),
+            Error::Refused(error) => error.reason(),
+            Error::Journal(error) => error.reason(),
+        }
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Error::StaleRevision { current } => vec![("current", rpc::etag(*current))],
+            Error::PermissionEscalation { field } => vec![("field", (*field).to_owned())],
+            Error::Refused(error) => error.metadata(),
+            _ => vec![],
+        }
+    }
+
+    fn violations(&self) -> &[Violation] {
+        match self {
+            Error::Invalid(error) => error.violations(),
+            _ => &[],
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! How it is stored: numbers of indexes and claims, and what the journal must know.
+//!
+//! | where | key | value | serves | grows to |
+//! |---|---|---|---|---|
+//! | index [`BUSINESSES`] | path of the business, 16 bytes per level | header of the business | `ListBusinesses` in the order of the tree, from the caller's business down | businesses of a tenant |
+//! | index [`KEYS`] | id of the key: by age | header of the key | `ListApiKeys` | keys of a tenant |
+//! | claim [`SLUG`] in the scope of the platform | the slug | owned by the tenant | bootstrap finds its tenant again | tenants |
+//! | claim [`KEY`] in the scope of the platform | id of the key, 16 bytes | owned by the tenant | `Authenticate` finds the tenant of a key | keys of the platform |
+//!
+//! The scope of the platform is [`rpc::SYSTEM_TENANT`], where each tenant has one directory aggregate
+//! under the tenant's id. A key is noted there before it is made, so a key that works is always found;
+//! one that was noted and not made is no key.
+
+mod codec;
+
+use bytes::Bytes;
+use calendar::Instant;
+use ids::BusinessId;
+use journal::{Aggregate, Changes, Damage, Need, Seq};
+
+use crate::Error;
+use crate::domain::{Command, Event, State};
+
+/// Index of the businesses of a tenant. The numbers of this service begin with 1.
+pub const BUSINESSES: u16 = 0x0101;
+/// Index of the keys of a tenant.
+pub const KEYS: u16 = 0x0102;
+/// Claim of a slug.
+pub const SLUG: u16 = 0x0101;
+/// Claim of a key's id.
+pub const KEY: u16 = 0x0102;
+
+/// Key of a business in [`BUSINESSES`]; those below it begin with it.
+pub(crate) fn tree_key(path: &[BusinessId]) -> Bytes {
+    path.iter().flat_map(|id| *id.as_bytes()).collect()
+}
+
+impl Aggregate for State {
+    type Command = Command;
+    type Event = Event;
+    type Error = Error;
+
+    const KIND: u8 = 1;
+    const FORMAT: u8 = 1;
+
+    /// All state is in the header.
+    fn needs(&self, _: &Command) -> Vec<Need> {
+        vec![]
+    }
+
+    fn load(&mut self, need: &Need, _: Option<&[u8]>) -> Result<(), Damage> {
+        Err(Damage(format!("{need:?} was not asked for")))
+    }
+
+    fn decide(&self, command: &Command, now: Instant) -> Result<Vec<Event>, Error> {
+        State::decide(self, command, now)
+    }
+
+    fn evolve(&mut self, event: &Event, seq: Seq, recorded_at: Instant) {
+        State::evolve(self, event, seq, recorded_at);
+    }
+
+    fn project(&self, event: &Event, _: Seq, changes: &mut Changes) {
+        match event {
+            Event::Registered { slug } => changes.take(SLUG, slug.clone().into_bytes()),
+            Event::KeyRegistered { key } => changes.take(KEY, key.as_bytes().to_vec()),
+            _ => {}
+        }
+        match self {
+            State::Business(business) => changes.index(BUSINESSES, tree_key(&business.path), self.header()),
+            State::ApiKey(key) => changes.index(KEYS, key.issued.id.as_bytes().to_vec(), self.header()),
+            State::Unborn | State::Directory(_) | State::Tenant(_) => {}
+        }
+    }
+
+    fn save(&mut self, _: &mut Changes) {}
+
+    fn header(&self) -> Bytes {
+        codec::state(self)
+    }
+
+    fn from_header(header: &[u8]) -> Result<Self, Damage> {
+        codec::read_state(header)
+    }
+
+    fn encode(event: &Event) -> Bytes {
+        codec::event(event)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Event, Damage> {
+        codec::read_event(bytes)
+    }
+}

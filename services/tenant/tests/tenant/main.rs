@@ -1,0 +1,8 @@
+//! The service as other services see it: through its client, over a store in memory.
+
+#![allow(clippy::unwrap_used)]
+
+mod businesses;
+mod keys;
+mod tenants;
+mod world;

@@ -1,0 +1,166 @@
+//! A service with its gateway's side, and short names for calls.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use calendar::Instant;
+use journal::memory::MemoryStore;
+use journal::{Env, SystemEnv};
+use money::Currency;
+use proto::tenant::v1::tenant_service_client::TenantServiceClient;
+use proto::tenant::v1::*;
+use rpc::{Guard, Minter, Permissions, Principal, Transport, Verifier, header};
+use tenant::domain::Costing;
+use tenant::{BootstrapTenant, Config, Service};
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt as _;
+
+/// A clock that tests move.
+struct TestEnv {
+    now_us: AtomicI64,
+}
+
+impl Env for TestEnv {
+    fn now(&self) -> Instant {
+        Instant::from_unix_micros(self.now_us.load(Ordering::Relaxed))
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        SystemEnv.random(bytes);
+    }
+}
+
+pub(crate) struct World {
+    env: Arc<TestEnv>,
+    minter: Minter,
+    pub(crate) guard: Guard,
+    pub(crate) service: Service,
+    pub(crate) client: TenantServiceClient<Transport>,
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        let env = Arc::new(TestEnv { now_us: AtomicI64::new(1_780_000_000_000_000) });
+        let clock: rpc::Clock = {
+            let env = Arc::clone(&env);
+            Arc::new(move || env.now().unix_ms())
+        };
+        let minter = Minter::generate(Arc::clone(&clock)).unwrap();
+        let guard = Guard::new(Arc::new(Verifier::new(&[minter.public_key()], clock)));
+        let store = Arc::new(MemoryStore::default());
+        let service = Service::new(store, Arc::clone(&env) as Arc<dyn Env>, Config { pepper: [9; 32] });
+        let routes = tonic::service::Routes::new(service.server(&guard));
+        World { env, minter, guard, service, client: TenantServiceClient::new(rpc::local(routes)) }
+    }
+
+    /// Makes a tenant and gives back its owner.
+    pub(crate) async fn tenant(&self, slug: &str) -> Principal {
+        let done = self.service.app().bootstrap(new_tenant(slug)).await.unwrap();
+        let secret = done.credential.expect("the tenant is new").reveal();
+        self.login(&secret).await.unwrap()
+    }
+
+    /// What the gateway does with a credential.
+    pub(crate) async fn login(&self, secret: &str) -> Result<Principal, Status> {
+        let answer = self.authenticate(secret, "192.0.2.7").await?;
+        Ok(Principal::try_from(answer).unwrap())
+    }
+
+    pub(crate) async fn authenticate(
+        &self,
+        credential: &str,
+        peer: &str,
+    ) -> Result<AuthenticateResponse, Status> {
+        let gateway = Principal::platform("gateway", Permissions::parse(["internal.gateway"]).unwrap());
+        let request = AuthenticateRequest { credential: credential.to_owned(), peer_ip: peer.to_owned() };
+        let request = rpc::with_token(&self.minter.mint(&gateway), request);
+        Ok(self.client.clone().authenticate(request).await?.into_inner())
+    }
+
+    pub(crate) fn request<T>(&self, caller: &Principal, message: T) -> Request<T> {
+        rpc::with_token(&self.minter.mint(caller), message)
+    }
+
+    pub(crate) async fn create(
+        &self,
+        caller: &Principal,
+        key: ApiKey,
+    ) -> Result<CreateApiKeyResponse, Status> {
+        let request = self.request(caller, CreateApiKeyRequest { api_key: Some(key) });
+        Ok(self.client.clone().create_api_key(request).await?.into_inner())
+    }
+
+    pub(crate) async fn key(&self, caller: &Principal, id: &str) -> Result<ApiKey, Status> {
+        let request = self.request(caller, GetApiKeyRequest { api_key_id: id.to_owned() });
+        Ok(self.client.clone().get_api_key(request).await?.into_inner())
+    }
+
+    pub(crate) async fn revoke(&self, caller: &Principal, id: &str) -> Result<ApiKey, Status> {
+        let request = self.request(caller, RevokeApiKeyRequest { api_key_id: id.to_owned() });
+        Ok(self.client.clone().revoke_api_key(request).await?.into_inner())
+    }
+
+    pub(crate) async fn business(&self, caller: &Principal, id: &str) -> Result<Business, Status> {
+        let request = self.request(caller, GetBusinessRequest { business_id: id.to_owned() });
+        Ok(self.client.clone().get_business(request).await?.into_inner())
+    }
+
+    pub(crate) async fn update(
+        &self,
+        caller: &Principal,
+        if_match: &str,
+        business: Business,
+        mask: &[&str],
+    ) -> Result<Business, Status> {
+        let mut request = self.request(
+            caller,
+            UpdateBusinessRequest {
+                business_id: caller.business.to_string(),
+                business: Some(business),
+                update_mask: mask.iter().map(ToString::to_string).collect(),
+            },
+        );
+        request.metadata_mut().insert(header::IF_MATCH, if_match.parse().unwrap());
+        Ok(self.client.clone().update_business(request).await?.into_inner())
+    }
+
+    pub(crate) fn pass_seconds(&self, seconds: i64) {
+        self.env.now_us.fetch_add(seconds * 1_000_000, Ordering::Relaxed);
+    }
+
+    pub(crate) fn in_seconds(&self, seconds: i64) -> prost_types::Timestamp {
+        let (seconds, nanos) = self.env.now().plus_seconds(seconds).seconds_nanos();
+        prost_types::Timestamp { seconds, nanos }
+    }
+}
+
+pub(crate) fn new_tenant(slug: &str) -> BootstrapTenant {
+    BootstrapTenant {
+        slug: slug.to_owned(),
+        name: "Acme".to_owned(),
+        legal_name: "Acme GmbH".to_owned(),
+        country: "DE".to_owned(),
+        currency: Currency::parse("EUR").unwrap(),
+        cost_scale: 2,
+        costing: Costing::MovingAverage,
+    }
+}
+
+pub(crate) fn new_key(role: &str) -> ApiKey {
+    ApiKey { name: "till 4".to_owned(), role: role.to_owned(), ..ApiKey::default() }
+}
+
+pub(crate) fn reason(status: &Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+/// Bad fields and their reasons.
+pub(crate) fn fields(status: &Status) -> Vec<(String, String)> {
+    let bad = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+    bad.into_iter().map(|field| (field.field, field.reason)).collect()
+}
+
+/// Everything that a caller sees of a refusal.
+pub(crate) fn bytes(status: &Status) -> (Code, String, Vec<u8>) {
+    (status.code(), status.message().to_owned(), status.details().to_vec())
+}
