@@ -1,0 +1,122 @@
+//! Use cases, one per file, over the three journals of the catalogue.
+
+mod batch_create_products;
+mod create_price_list;
+mod create_product;
+mod create_variant;
+mod get_price;
+mod get_price_list;
+mod get_product;
+mod get_variant;
+mod list_price_changes;
+mod list_price_lists;
+mod list_products;
+mod list_variants;
+mod mutation;
+mod page;
+mod set_price;
+mod set_unit_conversion;
+mod update_product;
+mod update_variant;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ids::{AggregateId, PriceListId, VariantId};
+use journal::{Env, Journal, Scope, Seq, SharedStore};
+use rpc::Ctx;
+
+use crate::Error;
+use crate::domain::{PriceList, Product};
+use crate::records::{self, PriceListRecord, PriceRecord, ProductRecord};
+
+pub(crate) use get_price::PriceAt;
+pub(crate) use list_variants::Filter;
+pub(crate) use mutation::{Mutation, NewIds};
+pub(crate) use page::{Page, PageRequest};
+pub(crate) use set_price::NewPrice;
+
+/// Aggregates that one list reads at a time.
+const READS_AT_ONCE: usize = 16;
+
+/// The catalogue of every tenant.
+pub(crate) struct Catalog {
+    store: SharedStore,
+    env: Arc<dyn Env>,
+    products: Journal<ProductRecord>,
+    price_lists: Journal<PriceListRecord>,
+    prices: Journal<PriceRecord>,
+}
+
+/// What a mutation made, and whether an earlier call with the same idempotency key made it.
+#[derive(Debug)]
+pub(crate) struct Saved<T> {
+    pub(crate) value: T,
+    pub(crate) replayed: bool,
+}
+
+/// A variant of a product; the product is read with this variant only.
+#[derive(Debug)]
+pub(crate) struct VariantOf {
+    pub(crate) product: Product,
+    pub(crate) id: VariantId,
+}
+
+impl Catalog {
+    pub(crate) fn new(store: SharedStore, env: Arc<dyn Env>) -> Self {
+        Catalog {
+            products: Journal::new(Arc::clone(&store), Arc::clone(&env)),
+            price_lists: Journal::new(Arc::clone(&store), Arc::clone(&env)),
+            prices: Journal::new(Arc::clone(&store), Arc::clone(&env)),
+            store,
+            env,
+        }
+    }
+
+    /// Finds the product that a variant belongs to: one read of the index.
+    async fn product_of(&self, ctx: &Ctx, variant: VariantId) -> Result<AggregateId, Error> {
+        let key = Bytes::copy_from_slice(variant.as_bytes());
+        let rows = self.store.index(ctx.tenant, records::index::VARIANTS, key, None, 1).await;
+        let rows = rows.map_err(journal::Error::from)?;
+        rows.first().map(|row| row.aggregate).ok_or(Error::NotFound { what: "variant" })
+    }
+
+    /// Reads some variants of a product, and what they have from it.
+    async fn read_variants(
+        &self,
+        ctx: &Ctx,
+        aggregate: AggregateId,
+        variants: Vec<VariantId>,
+    ) -> Result<Option<Product>, Error> {
+        let scope = Scope { tenant: ctx.tenant, aggregate };
+        let view = self.products.read(scope, |record| record.needs_some(&variants)).await?;
+        Ok(view.and_then(|view| view.state.product))
+    }
+
+    /// Reads a product with all of its variants.
+    async fn read_whole(&self, ctx: &Ctx, aggregate: AggregateId) -> Result<Option<Product>, Error> {
+        let scope = Scope { tenant: ctx.tenant, aggregate };
+        let view = self.products.read(scope, ProductRecord::needs_all).await?;
+        Ok(view.and_then(|view| view.state.product))
+    }
+
+    /// The product as it was right after entry `seq`: what the command that wrote it answers, the first
+    /// time and every time.
+    async fn product_after(&self, ctx: &Ctx, aggregate: AggregateId, seq: Seq) -> Result<Product, Error> {
+        if let Some(product) = self.read_whole(ctx, aggregate).await?
+            && product.revision == seq
+        {
+            return Ok(product);
+        }
+        let scope = Scope { tenant: ctx.tenant, aggregate };
+        let view = self.products.state_at(scope, seq).await?;
+        view.state.product.ok_or(Error::NotFound { what: "product" })
+    }
+
+    async fn read_price_list(&self, ctx: &Ctx, id: PriceListId) -> Result<PriceList, Error> {
+        let scope = Scope { tenant: ctx.tenant, aggregate: records::price_list(id) };
+        let view = self.price_lists.read(scope, |_| vec![]).await?;
+        let list = view.and_then(|view| view.state.list).filter(|list| list.list.id == id);
+        list.ok_or(Error::NotFound { what: "price list" })
+    }
+}

@@ -1,0 +1,35 @@
+//! The rules, pure: no clock, no I/O.
+//!
+//! Reading order: [`units`], [`gtin`], [`Product`] with its variants, [`PriceList`], [`Line`] (the
+//! prices of a variant in a list and unit).
+
+pub mod gtin;
+mod price;
+mod price_list;
+mod product;
+#[cfg(test)]
+mod tests;
+pub mod units;
+mod variant;
+
+pub use price::{CLOCK_SKEW_S_MAX, Change, Line, PRICES_SCHEDULED_MAX, Point, SetPrice, Source};
+pub use price_list::{Kind, NewPriceList, PriceList, REVISION as PRICE_LIST_REVISION};
+pub use product::{Command, Details, DetailsChange, Event, NewProduct, Product, Status, check_batch};
+pub use units::{Dimension, Unit, UnitRef};
+pub(crate) use variant::DUPLICATE;
+pub use variant::{
+    Barcode, Conversion, NewVariant, Symbology, UnitFactor, Variant, VariantChange, VariantDetails,
+};
+
+/// Most variants of a product, archived ones included.
+pub const VARIANTS_MAX: usize = 200;
+/// Most axes in which variants differ.
+pub const AXES_MAX: usize = 5;
+/// Most barcodes of a variant.
+pub const BARCODES_MAX: usize = 20;
+/// Most units of a variant that have a factor in force.
+pub const UNITS_MAX: usize = 50;
+/// Most factors of a variant, superseded ones included.
+pub const FACTORS_MAX: usize = 200;
+/// Most decimal places of a quantity.
+pub const QUANTITY_SCALE_MAX: u8 = 6;

@@ -1,0 +1,467 @@
+//! A product: what its variants have in common. One aggregate with all of its variants.
+
+use std::collections::HashSet;
+
+use calendar::Instant;
+use ids::{BusinessId, ProductId, VariantId};
+use journal::Seq;
+use problem::{Violations, reason};
+
+use super::variant::{DUPLICATE, check_barcode_units, check_option_values};
+use super::{
+    FACTORS_MAX, NewVariant, UNITS_MAX, UnitFactor, UnitRef, VARIANTS_MAX, Variant, VariantChange,
+    VariantDetails,
+};
+use crate::Error;
+
+/// A product with its variants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Product {
+    /// Its id.
+    pub id: ProductId,
+    /// The business that owns it.
+    pub business: BusinessId,
+    /// What stock is counted in.
+    pub base_unit: UnitRef,
+    /// Decimal places of quantities, 0 to 6.
+    pub quantity_scale: u8,
+    /// What callers change.
+    pub details: Details,
+    /// In the order in which they were made; a read may have fewer.
+    pub variants: Vec<Variant>,
+    /// When it was made.
+    pub created_at: Instant,
+    /// When it was changed last.
+    pub updated_at: Instant,
+    /// Its revision: the sequence of its last entry.
+    pub revision: Seq,
+}
+
+/// The part of a product that callers change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details {
+    /// Never empty.
+    pub name: String,
+    /// May be empty, as the two below.
+    pub description: String,
+    /// The maker's name.
+    pub brand: String,
+    /// A path in the tenant's words.
+    pub category: String,
+    /// In what the variants differ; each once.
+    pub option_axes: Vec<String>,
+    /// Where it is in its life.
+    pub status: Status,
+}
+
+/// Where a product or a variant is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Not offered yet.
+    Draft,
+    /// Bought and sold.
+    Active,
+    /// No new purchase; what is there is sold.
+    Discontinued,
+    /// Kept for its history.
+    Archived,
+}
+
+impl Status {
+    /// `DRAFT`, `ACTIVE`, …
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Draft => "DRAFT",
+            Status::Active => "ACTIVE",
+            Status::Discontinued => "DISCONTINUED",
+            Status::Archived => "ARCHIVED",
+        }
+    }
+
+    /// draft → active → discontinued → archived, back from discontinued to active, and straight from draft
+    /// to archived, because nothing is deleted.
+    fn become_next(self, to: Status) -> Result<Status, Error> {
+        use Status::{Active, Archived, Discontinued, Draft};
+        match (self, to) {
+            (Draft, Active | Archived) | (Active, Discontinued) | (Discontinued, Active | Archived) => Ok(to),
+            (from, to) if from == to => Ok(to),
+            (from, to) => Err(Error::IllegalTransition { from, to }),
+        }
+    }
+}
+
+/// A product to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewProduct {
+    /// Its id.
+    pub id: ProductId,
+    /// The business that owns it.
+    pub business: BusinessId,
+    /// What stock is counted in.
+    pub base_unit: UnitRef,
+    /// Decimal places of quantities, 0 to 6.
+    pub quantity_scale: u8,
+    /// What callers change.
+    pub details: Details,
+    /// 1 to [`VARIANTS_MAX`].
+    pub variants: Vec<NewVariant>,
+}
+
+/// A change of a product; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DetailsChange {
+    /// Another name.
+    pub name: Option<String>,
+    /// Another description; empty removes it, as below.
+    pub description: Option<String>,
+    /// Another brand.
+    pub brand: Option<String>,
+    /// Another category.
+    pub category: Option<String>,
+    /// All axes.
+    pub option_axes: Option<Vec<String>>,
+    /// Another status.
+    pub status: Option<Status>,
+}
+
+/// What callers ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Make it.
+    Create(Box<NewProduct>),
+    /// Change it.
+    Update {
+        /// Which.
+        id: ProductId,
+        /// The revision that the caller has seen; `None` for any.
+        expected: Option<Seq>,
+        /// How.
+        change: DetailsChange,
+    },
+    /// Add a variant.
+    AddVariant {
+        /// To which.
+        product: ProductId,
+        /// The variant.
+        new: Box<NewVariant>,
+    },
+    /// Change a variant.
+    UpdateVariant {
+        /// Which.
+        id: VariantId,
+        /// The revision of the product that the caller has seen; `None` for any.
+        expected: Option<Seq>,
+        /// How.
+        change: VariantChange,
+    },
+    /// Set what a unit of a variant is in its base unit.
+    SetFactor {
+        /// Which.
+        variant: VariantId,
+        /// The factor.
+        factor: UnitFactor,
+    },
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The product was made, with its first variants.
+    Created(Box<NewProduct>),
+    /// Its details were changed; these are all of them.
+    DetailsChanged(Details),
+    /// A variant was added.
+    VariantAdded(NewVariant),
+    /// The details of a variant were changed; these are all of them.
+    VariantChanged {
+        /// Which.
+        id: VariantId,
+        /// The details.
+        details: VariantDetails,
+    },
+    /// A factor took the place of what was said about the unit before.
+    FactorSet {
+        /// Which.
+        variant: VariantId,
+        /// The factor.
+        factor: UnitFactor,
+    },
+}
+
+/// Variants that the first entry of a product holds; each further one has an entry of its own, so that
+/// an entry stays small whatever callers send.
+const VARIANTS_IN_FIRST_ENTRY: usize = 16;
+
+impl Product {
+    /// Decides what `command` does to a product, or to none yet. Pure.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn decide(product: Option<&Product>, command: &Command) -> Result<Vec<Event>, Error> {
+        match (product, command) {
+            (None, Command::Create(new)) => Ok(create(new)),
+            // The aggregate follows from the idempotency key of the create.
+            (Some(_), Command::Create(_)) => Err(journal::Error::IdempotencyConflict.into()),
+            (None, _) => Err(Error::NotFound { what: "product" }),
+            // The partition follows from a part of the id only.
+            (Some(product), Command::Update { id, .. } | Command::AddVariant { product: id, .. })
+                if product.id != *id =>
+            {
+                Err(Error::NotFound { what: "product" })
+            }
+            (Some(product), Command::Update { expected, change, .. }) => {
+                product.expect(*expected)?;
+                product.update(change)
+            }
+            (Some(product), Command::AddVariant { new, .. }) => product.add_variant(new),
+            (Some(product), Command::UpdateVariant { id, expected, change }) => {
+                product.expect(*expected)?;
+                product.update_variant(*id, change)
+            }
+            (Some(product), Command::SetFactor { variant, factor }) => product.set_factor(*variant, *factor),
+        }
+    }
+
+    /// Changes the state as the event says.
+    pub fn evolve(product: &mut Option<Product>, event: &Event, seq: Seq, at: Instant) {
+        if let Event::Created(new) = event {
+            assert!(product.is_none(), "a product is made once");
+            *product = Some(Product::new(new, at));
+        }
+        let Some(product) = product else { panic!("the first entry of a product makes it") };
+        match event {
+            Event::Created(_) => {}
+            Event::DetailsChanged(details) => product.details.clone_from(details),
+            Event::VariantAdded(new) => product.variants.push(made(new, at)),
+            Event::VariantChanged { id, details } => product.known_mut(*id).details.clone_from(details),
+            Event::FactorSet { variant, factor } => product.known_mut(*variant).supersede(*factor, at),
+        }
+        (product.revision, product.updated_at) = (seq, at);
+    }
+
+    fn new(new: &NewProduct, at: Instant) -> Product {
+        Product {
+            id: new.id,
+            business: new.business,
+            base_unit: new.base_unit,
+            quantity_scale: new.quantity_scale,
+            details: new.details.clone(),
+            variants: new.variants.iter().map(|variant| made(variant, at)).collect(),
+            created_at: at,
+            updated_at: at,
+            revision: 0,
+        }
+    }
+
+    /// Finds a variant.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn variant(&self, id: VariantId) -> Result<&Variant, Error> {
+        self.variants.iter().find(|variant| variant.id == id).ok_or(Error::NotFound { what: "variant" })
+    }
+
+    fn known_mut(&mut self, id: VariantId) -> &mut Variant {
+        let found = self.variants.iter_mut().find(|variant| variant.id == id);
+        found.unwrap_or_else(|| panic!("an entry names a variant of its product"))
+    }
+
+    fn expect(&self, expected: Option<Seq>) -> Result<(), Error> {
+        match expected {
+            Some(expected) if expected != self.revision => {
+                Err(Error::StaleRevision { current: self.revision })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn update(&self, change: &DetailsChange) -> Result<Vec<Event>, Error> {
+        let mut next = self.details.clone();
+        if let Some(status) = change.status {
+            next.status = next.status.become_next(status)?;
+        }
+        if let Some(axes) = &change.option_axes {
+            self.check_axes(axes)?;
+            next.option_axes.clone_from(axes);
+        }
+        let texts = [
+            (&mut next.name, &change.name),
+            (&mut next.description, &change.description),
+            (&mut next.brand, &change.brand),
+            (&mut next.category, &change.category),
+        ];
+        for (text, change) in texts {
+            if let Some(change) = change {
+                text.clone_from(change);
+            }
+        }
+        Ok(if next == self.details { vec![] } else { vec![Event::DetailsChanged(next)] })
+    }
+
+    /// An axis may be added, and removed while no variant has a value for it.
+    fn check_axes(&self, axes: &[String]) -> Result<(), Error> {
+        let mut violations = Violations::new();
+        for axis in self.details.option_axes.iter().filter(|axis| !axes.contains(axis)) {
+            let user = self.variants.iter().find(|variant| variant.details.option_values.contains_key(axis));
+            if let Some(user) = user {
+                let detail = format!("must keep '{axis}', for which '{}' has a value", user.details.sku);
+                violations.add("product.option_axes", reason::NOT_ALLOWED, detail);
+            }
+        }
+        Ok(violations.into_result()?)
+    }
+
+    fn add_variant(&self, new: &NewVariant) -> Result<Vec<Event>, Error> {
+        if self.variants.len() >= VARIANTS_MAX {
+            return Err(Error::LimitReached { what: "variants", max: VARIANTS_MAX });
+        }
+        let mut violations = Violations::new();
+        violations.within("variant", |v| {
+            new.check(self.base_unit, &self.details.option_axes, v);
+            self.check_combination(new.id, &new.details, v);
+        });
+        violations.into_result()?;
+        self.check_codes(new.id, &new.details)?;
+        Ok(vec![Event::VariantAdded(new.clone())])
+    }
+
+    fn update_variant(&self, id: VariantId, change: &VariantChange) -> Result<Vec<Event>, Error> {
+        let variant = self.variant(id)?;
+        let mut next = variant.details.clone();
+        if let Some(status) = change.status {
+            next.status = next.status.become_next(status)?;
+        }
+        let mut violations = Violations::new();
+        if let Some(values) = &change.option_values {
+            next.option_values.clone_from(values);
+            violations.within("variant", |v| {
+                check_option_values(values, &self.details.option_axes, v);
+                self.check_combination(id, &next, v);
+            });
+        }
+        if let Some(barcodes) = &change.barcodes {
+            next.barcodes.clone_from(barcodes);
+            let is_set = |unit| variant.in_force().any(|one| one.unit == unit);
+            violations.within("variant", |v| check_barcode_units(barcodes, self.base_unit, is_set, v));
+        }
+        violations.into_result()?;
+        if let Some(sku) = &change.sku {
+            next.sku.clone_from(sku);
+        }
+        self.check_codes(id, &next)?;
+        Ok(if next == variant.details { vec![] } else { vec![Event::VariantChanged { id, details: next }] })
+    }
+
+    fn set_factor(&self, variant: VariantId, factor: UnitFactor) -> Result<Vec<Event>, Error> {
+        let found = self.variant(variant)?;
+        let mut violations = Violations::new();
+        violations.within("conversion", |v| factor.check(self.base_unit, v));
+        violations.into_result()?;
+        if found.in_force().any(|one| *one == factor) {
+            return Ok(vec![]);
+        }
+        let others = found.in_force().filter(|one| one.unit != factor.unit).count();
+        if others >= UNITS_MAX {
+            return Err(Error::LimitReached { what: "units", max: UNITS_MAX });
+        }
+        if found.conversions.len() >= FACTORS_MAX {
+            return Err(Error::LimitReached { what: "unit conversions", max: FACTORS_MAX });
+        }
+        Ok(vec![Event::FactorSet { variant, factor }])
+    }
+
+    /// Reports option values that another variant has; archived ones do not count.
+    fn check_combination(&self, id: VariantId, details: &VariantDetails, violations: &mut Violations) {
+        let mut others =
+            self.variants.iter().filter(|other| other.id != id && other.details.status != Status::Archived);
+        if let Some(other) = others.find(|other| other.details.option_values == details.option_values) {
+            let detail = format!("must differ from those of '{}'", other.details.sku);
+            violations.add("option_values", DUPLICATE, detail);
+        }
+    }
+
+    /// Refuses codes of a sibling; those of other products are refused by the store.
+    fn check_codes(&self, id: VariantId, details: &VariantDetails) -> Result<(), Error> {
+        for other in self.variants.iter().filter(|other| other.id != id).map(|other| &other.details) {
+            if other.sku == details.sku {
+                return Err(Error::SkuTaken { sku: details.sku.clone() });
+            }
+            let mut taken = details.barcodes.iter().map(|barcode| &barcode.value);
+            if let Some(value) = taken.find(|value| other.barcodes.iter().any(|one| one.value == **value)) {
+                return Err(Error::BarcodeTaken { barcode: value.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The codes that were seen.
+#[derive(Default)]
+struct Codes<'a> {
+    skus: HashSet<&'a str>,
+    barcodes: HashSet<&'a str>,
+}
+
+impl<'a> Codes<'a> {
+    fn see(&mut self, details: &'a VariantDetails, violations: &mut Violations) {
+        // One that could not be read is empty.
+        if !details.sku.is_empty() && !self.skus.insert(&details.sku) {
+            violations.add("sku", DUPLICATE, format!("must be unique; '{}' is there twice", details.sku));
+        }
+        for (position, barcode) in details.barcodes.iter().enumerate() {
+            if !self.barcodes.insert(&barcode.value) {
+                let detail = format!("must be unique; '{}' is there twice", barcode.value);
+                violations.add(&format!("barcodes[{position}].value"), DUPLICATE, detail);
+            }
+        }
+    }
+}
+
+impl NewProduct {
+    /// Reports what does not fit together: option values, units, and codes that are there twice. Paths are
+    /// those of `Product` in the contract. What spans the fields of a variant is checked for those that are
+    /// `whole`: without a bad field of their own.
+    pub fn check(&self, whole: &[bool], violations: &mut Violations) {
+        let (mut codes, mut combinations) = (Codes::default(), HashSet::new());
+        for (at, (variant, whole)) in self.variants.iter().zip(whole).enumerate() {
+            violations.within(format_args!("variants[{at}]"), |v| {
+                codes.see(&variant.details, v);
+                if !whole {
+                    return;
+                }
+                variant.check(self.base_unit, &self.details.option_axes, v);
+                if !combinations.insert(&variant.details.option_values) {
+                    v.add("option_values", DUPLICATE, "must differ from those of the other variants");
+                }
+            });
+        }
+    }
+}
+
+/// Reports codes that two products of a batch have. Paths are those of `BatchCreateProductsRequest`.
+pub fn check_batch<'a>(products: impl IntoIterator<Item = &'a NewProduct>, violations: &mut Violations) {
+    let mut codes = Codes::default();
+    for (at, product) in products.into_iter().enumerate() {
+        for (position, variant) in product.variants.iter().enumerate() {
+            violations.within(format_args!("products[{at}].variants[{position}]"), |v| {
+                codes.see(&variant.details, v);
+            });
+        }
+    }
+}
+
+fn create(new: &NewProduct) -> Vec<Event> {
+    assert!((1..=VARIANTS_MAX).contains(&new.variants.len()), "checked where the request was parsed");
+    let mut created = new.clone();
+    let rest = created.variants.split_off(created.variants.len().min(VARIANTS_IN_FIRST_ENTRY));
+    let added = rest.into_iter().map(Event::VariantAdded);
+    std::iter::once(Event::Created(Box::new(created))).chain(added).collect()
+}
+
+fn made(new: &NewVariant, at: Instant) -> Variant {
+    let mut variant = Variant { id: new.id, details: new.details.clone(), conversions: Vec::new() };
+    for factor in &new.factors {
+        variant.supersede(*factor, at);
+    }
+    variant
+}

@@ -1,0 +1,184 @@
+//! The service as the contract names it: open, convert, ask, convert. Who may call is the guard's business.
+
+use std::sync::Arc;
+
+use journal::{Env, SharedStore};
+use proto::catalog::v1::catalog_service_server::{CatalogService, CatalogServiceServer};
+use proto::catalog::v1::{
+    BatchCreateProductsRequest, BatchCreateProductsResponse, CreatePriceListRequest, CreateProductRequest,
+    CreateVariantRequest, GetPriceListRequest, GetPriceRequest, GetProductRequest, GetVariantRequest,
+    ListPriceChangesRequest, ListPriceChangesResponse, ListPriceListsRequest, ListPriceListsResponse,
+    ListProductsRequest, ListProductsResponse, ListUnitsRequest, ListUnitsResponse, ListVariantsRequest,
+    ListVariantsResponse, Price, PriceChange, PriceList, Product, SetPriceRequest, SetUnitConversionRequest,
+    UpdateProductRequest, UpdateVariantRequest, Variant,
+};
+use tonic::{Request, Response, Status};
+
+use crate::app::Catalog;
+use crate::convert;
+
+/// Largest request, in bytes: a batch of a thousand products with long descriptions.
+const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// The catalogue behind its gRPC interface.
+pub struct Service {
+    catalog: Catalog,
+}
+
+impl Service {
+    /// Makes the service over its store, to be mounted behind a guard.
+    pub fn new(store: SharedStore, env: Arc<dyn Env>) -> CatalogServiceServer<Service> {
+        let service = Service { catalog: Catalog::new(store, env) };
+        CatalogServiceServer::new(service).max_decoding_message_size(REQUEST_BYTES_MAX)
+    }
+}
+
+#[tonic::async_trait]
+impl CatalogService for Service {
+    async fn create_product(&self, request: Request<CreateProductRequest>) -> Answer<Product> {
+        let (ctx, request) = rpc::open(request)?;
+        let mutation = self.catalog.mutation(&ctx, "CreateProduct", &request);
+        let new = convert::create_product(request, ctx.business, &self.catalog.ids(&mutation))
+            .map_err(rpc::status)?;
+        let saved = self.catalog.create_product(&ctx, &mutation, new).await.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::product(&saved.value), saved.replayed))
+    }
+
+    async fn batch_create_products(
+        &self,
+        request: Request<BatchCreateProductsRequest>,
+    ) -> Answer<BatchCreateProductsResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let (atomic, count) = (request.atomic, request.products.len());
+        let mutations = self.catalog.item_mutations(&ctx, "BatchCreateProducts", &request, count);
+        let ids = mutations.iter().map(|mutation| self.catalog.ids(mutation));
+        let items = convert::batch_create(request, ctx.business, ids).map_err(rpc::status)?;
+        let items = mutations.into_iter().zip(items).collect();
+        let results = self.catalog.create_products(&ctx, items, atomic).await.map_err(rpc::status)?;
+        let replayed = results.iter().all(|result| result.as_ref().is_ok_and(|saved| saved.replayed));
+        Ok(rpc::respond(convert::results(&results), replayed))
+    }
+
+    async fn get_product(&self, request: Request<GetProductRequest>) -> Answer<Product> {
+        let (ctx, request) = rpc::open(request)?;
+        let id = convert::product_id(&request.product_id).map_err(rpc::status)?;
+        let product = self.catalog.get_product(&ctx, id).await.map_err(rpc::status)?;
+        Ok(Response::new(convert::product(&product)))
+    }
+
+    async fn list_products(&self, request: Request<ListProductsRequest>) -> Answer<ListProductsResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let page = convert::page(request.page_size, request.page_token);
+        let products = self.catalog.list_products(&ctx, &page).await.map_err(rpc::status)?;
+        Ok(Response::new(convert::products(&products)))
+    }
+
+    async fn update_product(&self, request: Request<UpdateProductRequest>) -> Answer<Product> {
+        let (ctx, request) = rpc::open(request)?;
+        let mutation = self.catalog.mutation(&ctx, "UpdateProduct", &request);
+        let (id, change) = convert::update_product(request).map_err(rpc::status)?;
+        let saved = self.catalog.update_product(&ctx, &mutation, id, change).await.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::product(&saved.value), saved.replayed))
+    }
+
+    async fn create_variant(&self, request: Request<CreateVariantRequest>) -> Answer<Variant> {
+        let (ctx, request) = rpc::open(request)?;
+        let mutation = self.catalog.mutation(&ctx, "CreateVariant", &request);
+        let (product, new) =
+            convert::create_variant(request, &self.catalog.ids(&mutation)).map_err(rpc::status)?;
+        let saved = self.catalog.create_variant(&ctx, &mutation, product, new).await.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::variant(&saved.value), saved.replayed))
+    }
+
+    async fn get_variant(&self, request: Request<GetVariantRequest>) -> Answer<Variant> {
+        let (ctx, request) = rpc::open(request)?;
+        let id = convert::variant_id(&request.variant_id).map_err(rpc::status)?;
+        let found = self.catalog.get_variant(&ctx, id).await.map_err(rpc::status)?;
+        Ok(Response::new(convert::variant(&found)))
+    }
+
+    async fn list_variants(&self, request: Request<ListVariantsRequest>) -> Answer<ListVariantsResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let filter = convert::filter(&request).map_err(rpc::status)?;
+        let page = convert::page(request.page_size, request.page_token);
+        let variants = self.catalog.list_variants(&ctx, &filter, &page).await.map_err(rpc::status)?;
+        Ok(Response::new(convert::variants(&variants)))
+    }
+
+    async fn update_variant(&self, request: Request<UpdateVariantRequest>) -> Answer<Variant> {
+        let (ctx, request) = rpc::open(request)?;
+        let mutation = self.catalog.mutation(&ctx, "UpdateVariant", &request);
+        let (id, change) = convert::update_variant(request).map_err(rpc::status)?;
+        let saved = self.catalog.update_variant(&ctx, &mutation, id, change).await.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::variant(&saved.value), saved.replayed))
+    }
+
+    async fn set_unit_conversion(&self, request: Request<SetUnitConversionRequest>) -> Answer<Variant> {
+        let (ctx, request) = rpc::open(request)?;
+        let mutation = self.catalog.mutation(&ctx, "SetUnitConversion", &request);
+        let (id, factor) = convert::set_conversion(request).map_err(rpc::status)?;
+        let saved =
+            self.catalog.set_unit_conversion(&ctx, &mutation, id, factor).await.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::variant(&saved.value), saved.replayed))
+    }
+
+    async fn list_units(&self, request: Request<ListUnitsRequest>) -> Answer<ListUnitsResponse> {
+        let (_, ListUnitsRequest {}) = rpc::open(request)?;
+        Ok(Response::new(convert::units()))
+    }
+
+    async fn create_price_list(&self, request: Request<CreatePriceListRequest>) -> Answer<PriceList> {
+        let (ctx, request) = rpc::open(request)?;
+        let mutation = self.catalog.mutation(&ctx, "CreatePriceList", &request);
+        let new = convert::create_price_list(request, ctx.business, &self.catalog.ids(&mutation))
+            .map_err(rpc::status)?;
+        let saved = self.catalog.create_price_list(&ctx, &mutation, new).await.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::price_list(&saved.value), saved.replayed))
+    }
+
+    async fn get_price_list(&self, request: Request<GetPriceListRequest>) -> Answer<PriceList> {
+        let (ctx, request) = rpc::open(request)?;
+        let id = convert::price_list_id(&request.price_list_id).map_err(rpc::status)?;
+        let list = self.catalog.get_price_list(&ctx, id).await.map_err(rpc::status)?;
+        Ok(Response::new(convert::price_list(&list)))
+    }
+
+    async fn list_price_lists(
+        &self,
+        request: Request<ListPriceListsRequest>,
+    ) -> Answer<ListPriceListsResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let page = convert::page(request.page_size, request.page_token);
+        let lists = self.catalog.list_price_lists(&ctx, &page).await.map_err(rpc::status)?;
+        Ok(Response::new(convert::price_lists(&lists)))
+    }
+
+    async fn set_price(&self, request: Request<SetPriceRequest>) -> Answer<PriceChange> {
+        let (ctx, request) = rpc::open(request)?;
+        let mutation = self.catalog.mutation(&ctx, "SetPrice", &request);
+        let new = convert::set_price(request).map_err(rpc::status)?;
+        let saved = self.catalog.set_price(&ctx, &mutation, new).await.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::price_change(&saved.value), saved.replayed))
+    }
+
+    async fn get_price(&self, request: Request<GetPriceRequest>) -> Answer<Price> {
+        let (ctx, request) = rpc::open(request)?;
+        let (list, variant, unit, at) = convert::get_price(&request).map_err(rpc::status)?;
+        let found = self.catalog.get_price(&ctx, list, variant, unit, at).await.map_err(rpc::status)?;
+        Ok(Response::new(convert::price(&found)))
+    }
+
+    async fn list_price_changes(
+        &self,
+        request: Request<ListPriceChangesRequest>,
+    ) -> Answer<ListPriceChangesResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let (list, variant, unit) = convert::list_price_changes(&request).map_err(rpc::status)?;
+        let page = convert::page(request.page_size, request.page_token);
+        let found =
+            self.catalog.list_price_changes(&ctx, list, variant, unit, &page).await.map_err(rpc::status)?;
+        Ok(Response::new(convert::price_changes(&found)))
+    }
+}

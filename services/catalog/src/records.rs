@@ -1,0 +1,111 @@
+//! What is stored: partitions, row keys, index numbers, claim kinds, format versions, codecs.
+//!
+//! Three kinds of aggregates share the store of the service: [`ProductRecord`] (a product with its
+//! variants), [`PriceListRecord`], [`PriceRecord`] (the prices of a variant in a list).
+
+mod codec;
+mod price;
+mod price_list;
+mod product;
+mod product_codec;
+mod verify;
+
+use ids::{AggregateId, PriceListId, ProductId, RandomPart, VariantId};
+use journal::Claim;
+
+use crate::Error;
+use crate::domain::VariantDetails;
+
+pub(crate) use price::{PriceRecord, index_after, seq_of};
+pub(crate) use price_list::PriceListRecord;
+pub(crate) use product::ProductRecord;
+pub(crate) use product_codec::variant_of;
+pub use verify::verify_aggregate;
+
+/// First byte of the format of a head: which kind of aggregate it is.
+pub(crate) mod kind {
+    /// A product.
+    pub(crate) const PRODUCT: u8 = 1;
+    /// A price list.
+    pub(crate) const PRICE_LIST: u8 = 2;
+    /// The prices of a variant in a list.
+    pub(crate) const PRICE: u8 = 3;
+}
+
+/// Numbers of indexes; append-only.
+pub(crate) mod index {
+    /// Products oldest first: key = product id, no value. Serves lists.
+    pub(crate) const PRODUCTS: u16 = 1;
+    /// Variants oldest first: key = variant id, aggregate = its product, no value. Serves lists and the
+    /// look-up of a variant.
+    pub(crate) const VARIANTS: u16 = 2;
+    /// Price lists oldest first: key = price list id, no value. Serves lists.
+    pub(crate) const PRICE_LISTS: u16 = 3;
+    /// Price changes, latest moment first: key = list, variant, unit (4 bytes, zeros behind), moment and
+    /// sequence complemented; value = entry. Serves the price at a moment that has passed.
+    pub(crate) const PRICES: u16 = 4;
+}
+
+/// Kinds of unique values; append-only.
+pub(crate) mod claim {
+    /// SKU of a variant.
+    pub(crate) const SKU: u16 = 1;
+    /// Barcode of a variant; GTINs with 14 digits.
+    pub(crate) const BARCODE: u16 = 2;
+    /// Code of a price list.
+    pub(crate) const PRICE_LIST_CODE: u16 = 3;
+}
+
+/// The partition of the product that a create with this random part makes, whenever it is tried again:
+/// two tries under one idempotency key meet in one partition, in whatever process they run.
+pub(crate) fn product_partition(part: RandomPart) -> AggregateId {
+    AggregateId::derive(&[b"product", &part.masked().0])
+}
+
+/// The partition of a product: its header, a row with its details, a row per variant (at most 200, about
+/// 300 bytes each), an entry per change.
+pub(crate) fn product(id: ProductId) -> AggregateId {
+    product_partition(id.random_part())
+}
+
+/// The partition of the price list that a create with this random part makes.
+pub(crate) fn price_list_partition(part: RandomPart) -> AggregateId {
+    AggregateId::derive(&[b"price_list", &part.masked().0])
+}
+
+/// The partition of a price list: its header and one entry.
+pub(crate) fn price_list(id: PriceListId) -> AggregateId {
+    price_list_partition(id.random_part())
+}
+
+/// The partition of the prices of a variant in a list: a row per unit (about 40 bytes and 40 per
+/// scheduled price), an entry per change (about 200 bytes).
+pub(crate) fn price(list: PriceListId, variant: VariantId) -> AggregateId {
+    AggregateId::derive(&[b"price", list.as_bytes(), variant.as_bytes()])
+}
+
+/// The claim on a SKU.
+pub(crate) fn sku_claim(sku: &str) -> Claim {
+    Claim { kind: claim::SKU, value: sku.as_bytes().to_vec().into() }
+}
+
+/// The claim on a barcode.
+pub(crate) fn barcode_claim(value: &str) -> Claim {
+    Claim { kind: claim::BARCODE, value: value.as_bytes().to_vec().into() }
+}
+
+/// Every unique value of a variant.
+pub(crate) fn claims(details: &VariantDetails) -> impl Iterator<Item = Claim> {
+    let barcodes = details.barcodes.iter().map(|barcode| barcode_claim(&barcode.value));
+    [sku_claim(&details.sku)].into_iter().chain(barcodes)
+}
+
+/// What to tell a caller who wants a value that another owns; it never learns who.
+pub(crate) fn claimed(claim: &Claim) -> Error {
+    let value = String::from_utf8_lossy(&claim.value).into_owned();
+    match claim.kind {
+        claim::BARCODE => Error::BarcodeTaken { barcode: value },
+        claim::PRICE_LIST_CODE => Error::CodeTaken { code: value },
+        _ => Error::SkuTaken { sku: value },
+    }
+}

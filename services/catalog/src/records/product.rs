@@ -1,0 +1,229 @@
+//! A product in its partition: which rows it has, and how they follow its events.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use calendar::Instant;
+use ids::{ProductId, VariantId};
+use journal::store::ClaimChange;
+use journal::{Aggregate, Changes, Claim, Damage, Need, Seq};
+use prost::Message;
+
+use super::codec::{self, missing};
+use super::product_codec::{CoreRow, EventRow, Header, Known, VariantRow};
+use super::{claims, index, kind};
+use crate::Error;
+use crate::domain::{Command, Event, NewVariant, Product, VariantDetails};
+
+/// Row with everything but the variants.
+const CORE: &[u8] = b"p";
+/// Begins the row of a variant; its id follows.
+const VARIANT: u8 = b'v';
+
+/// A product and what is known of its rows.
+#[derive(Debug, Default)]
+pub(crate) struct ProductRecord {
+    known: Option<Known>,
+    /// Every variant, in order.
+    ids: Vec<VariantId>,
+    /// The product with the variants that are loaded, the first ones of `ids`, or one of them.
+    pub(crate) product: Option<Product>,
+    core_changed: bool,
+    variants_changed: BTreeSet<VariantId>,
+    /// What the variant of the last event was before it.
+    before: Option<VariantDetails>,
+}
+
+impl ProductRecord {
+    /// What is missing of the whole product.
+    pub(crate) fn needs_all(&self) -> Vec<Need> {
+        match (&self.known, &self.product) {
+            (None, _) => vec![],
+            (Some(_), None) => vec![core_row()],
+            (Some(_), Some(product)) => {
+                self.ids.iter().skip(product.variants.len()).map(|id| variant_row(*id)).collect()
+            }
+        }
+    }
+
+    /// What is missing of the product with only these variants.
+    pub(crate) fn needs_some(&self, variants: &[VariantId]) -> Vec<Need> {
+        match (&self.known, &self.product) {
+            (None, _) => vec![],
+            (Some(_), None) => vec![core_row()],
+            (Some(_), Some(product)) => {
+                variants.iter().skip(product.variants.len()).map(|id| variant_row(*id)).collect()
+            }
+        }
+    }
+}
+
+fn core_row() -> Need {
+    Need::Row(Bytes::from_static(CORE))
+}
+
+fn variant_row(id: VariantId) -> Need {
+    Need::Row(variant_key(id))
+}
+
+fn variant_key(id: VariantId) -> Bytes {
+    let mut key = Vec::with_capacity(17);
+    key.push(VARIANT);
+    key.extend_from_slice(id.as_bytes());
+    key.into()
+}
+
+impl Aggregate for ProductRecord {
+    type Command = Command;
+    type Event = Event;
+    type Error = Error;
+
+    const KIND: u8 = kind::PRODUCT;
+    const FORMAT: u8 = 1;
+
+    fn needs(&self, command: &Command) -> Vec<Need> {
+        match command {
+            Command::Create(_) => vec![],
+            // Codes and combinations are compared with those of every sibling.
+            _ => self.needs_all(),
+        }
+    }
+
+    fn load(&mut self, need: &Need, value: Option<&[u8]>) -> Result<(), Damage> {
+        let Need::Row(key) = need else { return Err(Damage("no index row is needed".into())) };
+        let value = value.ok_or_else(|| missing("a row of a product"))?;
+        if key == CORE {
+            let known = self.known.ok_or_else(|| missing("the header of a product"))?;
+            let (product, ids) = CoreRow::decode(value)?.read(known)?;
+            (self.product, self.ids) = (Some(product), ids);
+            return Ok(());
+        }
+        let product = self.product.as_mut().ok_or_else(|| missing("the first row of a product"))?;
+        product.variants.push(VariantRow::decode(value)?.try_into()?);
+        Ok(())
+    }
+
+    fn decide(&self, command: &Command, _now: Instant) -> Result<Vec<Event>, Error> {
+        // A create looks at nothing, so its state may not be loaded.
+        match (self.known, command) {
+            (Some(_), Command::Create(_)) => Err(journal::Error::IdempotencyConflict.into()),
+            _ => Product::decide(self.product.as_ref(), command),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event, seq: Seq, recorded_at: Instant) {
+        self.before = None;
+        match event {
+            Event::Created(new) => {
+                self.core_changed = true;
+                self.ids.extend(new.variants.iter().map(|variant| variant.id));
+                self.variants_changed.extend(new.variants.iter().map(|variant| variant.id));
+            }
+            Event::DetailsChanged(_) => self.core_changed = true,
+            Event::VariantAdded(new) => {
+                self.core_changed = true;
+                self.ids.push(new.id);
+                self.variants_changed.insert(new.id);
+            }
+            Event::VariantChanged { id, .. } => {
+                let variant = self.product.as_ref().and_then(|product| product.variant(*id).ok());
+                self.before = variant.map(|variant| variant.details.clone());
+                self.variants_changed.insert(*id);
+            }
+            Event::FactorSet { variant, .. } => {
+                self.variants_changed.insert(*variant);
+            }
+        }
+        Product::evolve(&mut self.product, event, seq, recorded_at);
+        if let Some(product) = &self.product {
+            self.known = Some(Known { id: product.id, revision: seq, updated_at: recorded_at });
+        }
+    }
+
+    fn project(&self, event: &Event, _seq: Seq, changes: &mut Changes) {
+        match event {
+            Event::Created(new) => {
+                changes.index(index::PRODUCTS, new.id.as_bytes().to_vec(), Bytes::new());
+                new.variants.iter().for_each(|variant| made(variant, changes));
+            }
+            Event::VariantAdded(new) => made(new, changes),
+            Event::VariantChanged { details, .. } => {
+                let Some(before) = &self.before else { return };
+                let old: BTreeSet<Claim> = claims(before).collect();
+                let new: BTreeSet<Claim> = claims(details).collect();
+                old.difference(&new).for_each(|claim| give_back(claim, changes));
+                changes.claims.extend(new.difference(&old).cloned().map(ClaimChange::Take));
+            }
+            Event::DetailsChanged(_) | Event::FactorSet { .. } => {}
+        }
+    }
+
+    fn save(&mut self, changes: &mut Changes) {
+        self.before = None;
+        let Some(product) = &self.product else { return };
+        if std::mem::take(&mut self.core_changed) {
+            let row = CoreRow::of(product, &self.ids).encode_to_vec();
+            changes.rows.push((Bytes::from_static(CORE), Some(row.into())));
+        }
+        let changed = std::mem::take(&mut self.variants_changed);
+        for variant in product.variants.iter().filter(|variant| changed.contains(&variant.id)) {
+            let row = VariantRow::from(variant).encode_to_vec();
+            changes.rows.push((variant_key(variant.id), Some(row.into())));
+        }
+    }
+
+    fn header(&self) -> Bytes {
+        let Some(known) = self.known else { return Bytes::new() };
+        let header = Header {
+            id: known.id.as_bytes().to_vec(),
+            revision: known.revision,
+            updated_at_us: known.updated_at.unix_micros(),
+        };
+        header.encode_to_vec().into()
+    }
+
+    fn from_header(header: &[u8]) -> Result<Self, Damage> {
+        if header.is_empty() {
+            return Ok(ProductRecord::default()); // nothing but a key was committed
+        }
+        let header = Header::decode(header)?;
+        let known = Known {
+            id: ProductId::from_bytes(codec::id(&header.id)?),
+            revision: header.revision,
+            updated_at: codec::instant(header.updated_at_us)?,
+        };
+        Ok(ProductRecord { known: Some(known), ..ProductRecord::default() })
+    }
+
+    fn encode(event: &Event) -> Bytes {
+        EventRow { event: Some(event.into()) }.encode_to_vec().into()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Event, Damage> {
+        EventRow::decode(bytes)?.event.ok_or_else(|| missing("an event"))?.try_into()
+    }
+
+    fn weight(&self) -> usize {
+        const VARIANT_BYTES: usize = 600; // about, with two barcodes and three units
+        self.product.as_ref().map_or(0, |product| {
+            product.details.description.len() + VARIANT_BYTES * (1 + product.variants.len())
+        })
+    }
+}
+
+fn made(variant: &NewVariant, changes: &mut Changes) {
+    changes.index(index::VARIANTS, variant.id.as_bytes().to_vec(), Bytes::new());
+    changes.claims.extend(claims(&variant.details).map(ClaimChange::Take));
+}
+
+/// Gives a value back. In one commit releases happen before takes, so that a take of the same value by an
+/// earlier command of the same commit must go.
+fn give_back(claim: &Claim, changes: &mut Changes) {
+    let release = ClaimChange::Release(claim.clone());
+    for earlier in &mut changes.claims {
+        if matches!(earlier, ClaimChange::Take(taken) if taken == claim) {
+            *earlier = release.clone();
+        }
+    }
+    changes.claims.push(release);
+}
