@@ -1,1 +1,209 @@
-//! gateway
+//! The only public door: REST and gRPC on one listener, over the services of this process or of others.
+//!
+//! In reading order: [`Config`], [`Gateway`] (what comes in goes to a page, to REST or to gRPC), [`serve`]
+//! (the listener), `credential` (from API key to signed context), `rest`, `grpc`, `pages` (documents that
+//! need no credential), `trace` (names of requests), [`Error`].
+
+mod config;
+mod credential;
+mod error;
+mod grpc;
+mod pages;
+mod problem_pages;
+mod rest;
+mod serve;
+mod trace;
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use tonic::body::Body;
+use transcode::Catalogue;
+
+use credential::Credentials;
+use pages::Pages;
+use trace::{Trace, Traces};
+
+pub use config::Config;
+pub use error::{Error, StartError};
+pub use serve::serve;
+
+/// Any error of a body.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The door. Cloning is cheap, and all clones are the same door.
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    catalogue: Catalogue,
+    credentials: Credentials,
+    transport: rpc::Transport,
+    pages: Pages,
+    traces: Traces,
+    ready: AtomicBool,
+    in_flight: AtomicUsize,
+}
+
+/// What a gateway is made of.
+pub struct Parts<'a> {
+    /// Settings.
+    pub config: Config,
+    /// Where the services are.
+    pub transport: rpc::Transport,
+    /// Signs the contexts of requests.
+    pub minter: Arc<rpc::Minter>,
+    /// Tells when credentials expire.
+    pub clock: rpc::Clock,
+    /// The `errors.md` of every service: their tables become the pages under `/problems/`.
+    pub error_pages: &'a [&'a str],
+    /// Version of the software, for the OpenAPI document.
+    pub version: &'a str,
+}
+
+impl Gateway {
+    /// Makes a gateway. It is not ready before [`Gateway::set_ready`] says so.
+    ///
+    /// # Errors
+    /// When the contract cannot be served, or the machine gives no random bytes.
+    pub fn new(parts: Parts<'_>) -> Result<Gateway, StartError> {
+        let catalogue = Catalogue::new(proto::pool())?;
+        let pages = Pages::new(&catalogue, parts.version, parts.error_pages);
+        let credentials = Credentials::new(parts.transport.clone(), parts.minter, parts.clock);
+        Ok(Gateway(Arc::new(Inner {
+            config: parts.config,
+            catalogue,
+            credentials,
+            transport: parts.transport,
+            pages,
+            traces: Traces::new()?,
+            ready: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+        })))
+    }
+
+    /// Says whether `/readyz` answers 200.
+    pub fn set_ready(&self, ready: bool) {
+        self.0.ready.store(ready, Ordering::Release);
+    }
+
+    /// Number of requests that are being answered, for metrics.
+    pub fn in_flight(&self) -> usize {
+        self.0.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Answers one request that came from `peer`.
+    pub async fn handle<B>(&self, peer: IpAddr, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let inner = &*self.0;
+        let trace = inner.traces.begin(request.headers());
+        let mut response = if grpc::is_grpc(request.headers()) {
+            let answered = inner.guarded(&trace, inner.grpc(peer, request, &trace)).await;
+            answered.unwrap_or_else(|error| rpc::status(error).into_http())
+        } else if let Some(page) = inner.pages.find(&request, inner.ready.load(Ordering::Acquire)) {
+            page
+        } else {
+            let instance = request.uri().path().to_owned();
+            let is_head = request.method() == Method::HEAD;
+            let answered = inner.guarded(&trace, inner.rest(peer, request, &trace)).await;
+            let response = answered.unwrap_or_else(|problem| inner.problem(&problem, &instance, &trace));
+            if is_head { without_body(response) } else { response }
+        };
+        trace.mark(response.headers_mut());
+        response
+    }
+}
+
+impl Inner {
+    /// Runs one of a bounded number of requests, in a bounded time, whatever it does.
+    async fn guarded<E: From<Error>>(
+        &self,
+        trace: &Trace,
+        answer: impl Future<Output = Result<Response<Body>, E>>,
+    ) -> Result<Response<Body>, E> {
+        let _place = self.place().ok_or(Error::Overloaded)?;
+        let answer = AssertUnwindSafe(tokio::time::timeout(self.deadline(), answer)).catch_unwind();
+        match answer.await {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(_)) => Err(Error::DeadlineExceeded.into()),
+            Err(_) => {
+                // What it said went to standard error where it happened.
+                tracing::error!(request.id = trace.request_id(), "a handler panicked");
+                Err(Error::Internal.into())
+            }
+        }
+    }
+
+    fn deadline(&self) -> Duration {
+        Duration::from_millis(self.config.deadline_ms)
+    }
+
+    /// Takes a place among the requests that are answered at the same time; `None` when all are taken.
+    fn place(&self) -> Option<Place<'_>> {
+        let place = Place(&self.in_flight);
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        (before < self.config.requests_max).then_some(place)
+    }
+
+    fn problem(&self, problem: &transcode::Problem, instance: &str, trace: &Trace) -> Response<Body> {
+        let types = format!("{}/problems/", self.config.public_url);
+        let body = problem.to_json(&types, instance, trace.trace_id());
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = respond(status, transcode::PROBLEM_CONTENT_TYPE, body);
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"cargo-pilot\""));
+        }
+        let asks_again = problem.status == 503 || problem.code == "ABORTED" && problem.status == 409;
+        if let Some(ms) = problem.retry_after_ms.or(asks_again.then_some(1_000)) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
+        }
+        if let Some(allow) = problem.metadata.get("allow").and_then(|allow| HeaderValue::from_str(allow).ok())
+        {
+            headers.insert(header::ALLOW, allow);
+        }
+        response
+    }
+}
+
+/// One of the requests that are being answered, until it is dropped.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Makes an answer with a body.
+fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::new(Full::new(body.into())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The answer to HEAD: the headers of GET.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let length = http_body::Body::size_hint(response.body()).exact();
+    let (mut parts, _) = response.into_parts();
+    if let Some(length) = length {
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(parts, Body::empty())
+}

@@ -228,7 +228,7 @@ fn error_statuses(rule: &MethodRule, operation: &Operation) -> Vec<&'static str>
 
 fn header_parameters() -> Value {
     let header = |name: &str, required: bool, schema: Value, description: &str| json!({"name": name, "in": "header", "required": required, "schema": schema, "description": description});
-    let key = json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"});
+    let key = json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x20-\\x7e]+$"});
     let key_doc = "Names the mutation: repeating it with the same key and body answers the same and does \
                    nothing again.";
     json!({

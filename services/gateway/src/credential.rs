@@ -1,0 +1,150 @@
+//! From the credential of a client to the signed context that services trust.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, header};
+use ids::BusinessId;
+use proto::tenant::v1::AuthenticateRequest;
+use proto::tenant::v1::tenant_service_client::TenantServiceClient;
+use rpc::{Clock, Minter, Permissions, Principal, Refused, Token};
+use sha2::{Digest as _, Sha256};
+
+use crate::Error;
+
+/// How long an answer of the tenant service is believed, so that a revoked key is refused within 5 s.
+const BELIEVED_MS: u64 = 4_000;
+/// Credentials that are remembered, about 1 KiB each.
+const REMEMBERED_MAX: u64 = 100_000;
+/// How long the gateway's own context is used again; shorter than its validity.
+const OWN_REUSE: Duration = Duration::from_secs(20);
+/// Longest credential that is looked at.
+const CREDENTIAL_BYTES_MAX: usize = 400;
+/// Names the business to work in.
+const BUSINESS: &str = "cargo-business";
+
+/// Checks credentials.
+pub(crate) struct Credentials {
+    tenants: TenantServiceClient<rpc::Transport>,
+    minter: Arc<Minter>,
+    clock: Clock,
+    /// By SHA-256 of the credential and the address that it came from.
+    known: moka::sync::Cache<[u8; 32], Arc<Known>>,
+    own: moka::sync::Cache<(), Token>,
+}
+
+/// A credential that was checked.
+pub(crate) struct Known {
+    business: BusinessId,
+    permissions: Permissions,
+    token: Token,
+    /// Believed until then, in Unix milliseconds.
+    until_ms: u64,
+}
+
+impl Known {
+    /// What its holder may do.
+    pub(crate) fn permissions(&self) -> &Permissions {
+        &self.permissions
+    }
+
+    /// The signed context, for the header [`rpc::header::CONTEXT`].
+    pub(crate) fn context(&self) -> HeaderValue {
+        self.token.header()
+    }
+}
+
+impl Credentials {
+    pub(crate) fn new(transport: rpc::Transport, minter: Arc<Minter>, clock: Clock) -> Self {
+        let remembered = Duration::from_millis(BELIEVED_MS);
+        Credentials {
+            tenants: TenantServiceClient::new(transport),
+            minter,
+            clock,
+            known: moka::sync::Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(remembered).build(),
+            own: moka::sync::Cache::builder().max_capacity(1).time_to_live(OWN_REUSE).build(),
+        }
+    }
+
+    /// Finds out who sends a request with these headers, and for which business.
+    ///
+    /// # Errors
+    /// [`Refused::Unauthenticated`] for no credential and for one that is not valid, in the same words;
+    /// [`Error::UnknownBusiness`] for any business but that of the credential.
+    pub(crate) async fn check(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Arc<Known>, Error> {
+        let credential = bearer(headers).ok_or(Refused::Unauthenticated)?;
+        let key = hash(credential, peer);
+        let now = (self.clock)();
+        let known = match self.known.get(&key).filter(|known| now < known.until_ms) {
+            Some(known) => known,
+            None => {
+                let known = Arc::new(self.ask(credential, peer, now).await?);
+                self.known.insert(key, Arc::clone(&known));
+                known
+            }
+        };
+        if let Some(wanted) = headers.get(BUSINESS) {
+            let wanted =
+                BusinessId::parse(wanted.to_str().unwrap_or_default()).map_err(Error::MalformedBusiness)?;
+            if wanted != known.business {
+                return Err(Error::UnknownBusiness);
+            }
+        }
+        Ok(known)
+    }
+
+    async fn ask(&self, credential: &str, peer: IpAddr, now: u64) -> Result<Known, Error> {
+        let own = self.own.get_with((), || {
+            let permissions = Permissions::parse(["internal.gateway"]).unwrap_or_default();
+            self.minter.mint(&Principal::platform("gateway", permissions))
+        });
+        let question = AuthenticateRequest { credential: credential.to_owned(), peer_ip: peer.to_string() };
+        let answer = self.tenants.clone().authenticate(rpc::with_token(&own, question)).await;
+        let answer = answer.map_err(|status| match status.code() {
+            tonic::Code::Unauthenticated => Refused::Unauthenticated.into(),
+            tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => Error::Unreachable,
+            code => {
+                tracing::error!(%code, "the tenant service cannot check a credential: {}", status.message());
+                Error::Internal
+            }
+        })?;
+        let answer = answer.into_inner();
+        let expires_ms = answer.expires_at.as_ref().map(unix_ms);
+        let principal = Principal::try_from(answer)?;
+        let believed = now.saturating_add(BELIEVED_MS);
+        let until_ms = expires_ms.map_or(believed, |expires| expires.min(believed));
+        if until_ms <= now {
+            return Err(Refused::Unauthenticated.into());
+        }
+        let token = self.minter.mint(&principal);
+        Ok(Known { business: principal.business, permissions: principal.permissions, token, until_ms })
+    }
+}
+
+/// The credential of `Authorization: Bearer …`, if there is exactly one.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (given.next(), given.next()) else { return None };
+    let (scheme, credential) = value.to_str().ok()?.split_once(' ')?;
+    let credential = credential.trim();
+    let fits = (1..=CREDENTIAL_BYTES_MAX).contains(&credential.len());
+    (scheme.eq_ignore_ascii_case("bearer") && fits).then_some(credential)
+}
+
+/// A key may be bound to networks, so where it comes from is part of the question.
+fn hash(credential: &str, peer: IpAddr) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    match peer {
+        IpAddr::V4(ip) => hasher.update(ip.to_ipv6_mapped().octets()),
+        IpAddr::V6(ip) => hasher.update(ip.octets()),
+    }
+    hasher.update(credential.as_bytes());
+    hasher.finalize().into()
+}
+
+/// What lies before 1970 is over.
+fn unix_ms(at: &prost_types::Timestamp) -> u64 {
+    let ms = at.seconds.saturating_mul(1_000).saturating_add(i64::from(at.nanos) / 1_000_000);
+    u64::try_from(ms).unwrap_or(0)
+}

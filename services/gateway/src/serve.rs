@@ -1,0 +1,109 @@
+//! The listener: HTTP/1.1 and HTTP/2 without TLS on one port.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::Gateway;
+
+/// How long a client may take to send its headers, and how long a connection may be idle.
+const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+/// Headers of one request, in bytes.
+const HEADER_BYTES_MAX: u32 = 32 * 1024;
+/// Headers of one request, by number (HTTP/1.1).
+const HEADERS_MAX: usize = 100;
+/// Read buffer of a connection (HTTP/1.1), in bytes: a request line and headers must fit.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Requests that one HTTP/2 connection may have open.
+const STREAMS_MAX: u32 = 1_024;
+/// What one stream and one connection may send before it is read, in bytes.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// A silent HTTP/2 connection is asked whether it lives, and closed when it does not say so.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PONG_WITHIN: Duration = Duration::from_secs(20);
+/// Pause after the system refused a connection, for example because no file descriptor is left.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// Serves until `shutdown` is cancelled; then takes no new connections and waits for the requests that are
+/// being answered, as long as the settings allow.
+pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: CancellationToken) {
+    let builder = Arc::new(builder());
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(gateway.0.config.connections_max));
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = accepted => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!("a connection was not accepted: {error}");
+                tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+                continue;
+            }
+        };
+        prepare(&stream);
+        let gateway = gateway.clone();
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let gateway = gateway.clone();
+            async move { Ok::<_, Infallible>(gateway.handle(peer.ip(), request).await) }
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // Clients go away all the time.
+            if let Err(error) = connection.await {
+                tracing::debug!(%peer, "a connection ended: {error}");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    gateway.set_ready(false);
+    let drain = Duration::from_millis(gateway.0.config.drain_ms);
+    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!("{} requests were cut off by the shutdown", gateway.in_flight());
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PONG_WITHIN);
+    builder
+}
+
+/// Small answers leave at once.
+fn prepare(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!("no TCP_NODELAY: {error}");
+    }
+}
