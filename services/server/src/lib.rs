@@ -1,1 +1,15 @@
-//! server
+//! The executable `cargo-pilot`. Services and stores are wired here and nowhere else.
+//!
+//! Read in this order: [`cli`] (commands and exit codes), `data` (the data folder), `platform` (all
+//! services in one process), `serve`, `demo`, `import`, `verify`.
+
+pub mod cli;
+mod data;
+mod demo;
+mod import;
+pub mod platform;
+mod serve;
+mod verify;
+
+pub use cli::run;
+pub use platform::Platform;

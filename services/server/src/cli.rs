@@ -1,0 +1,194 @@
+//! Commands, and how they end.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{import, serve, verify};
+
+/// Inventory, procurement and compliance for businesses with more than one warehouse.
+#[derive(Debug, Parser)]
+#[command(name = "cargo-pilot", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Starts all services in this process, on an embedded store.
+    Serve(Serve),
+    /// Makes a tenant with its master business, and prints the owner's API key once.
+    Init(Init),
+    /// Loads products, locations, opening stock and sales from CSV files into a running server.
+    Import(Import),
+    /// Re-computes every hash chain, balance and value from the entries. The server must be stopped.
+    Verify(Verify),
+}
+
+/// Where the data is.
+#[derive(Debug, Args)]
+pub struct Data {
+    /// Folder of all data; made if it does not exist.
+    #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
+    pub data: PathBuf,
+}
+
+/// `serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: Data,
+    /// Makes a demo tenant with sample data, unless it is there.
+    #[arg(long)]
+    pub demo: bool,
+    /// Address to listen on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Prints one line of JSON when ready: `{"url", "apiKey", "data"}`.
+    #[arg(long)]
+    pub json: bool,
+    /// Settings file; `cargo-pilot.toml` in the working folder if there is one.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Goes on although acknowledged data is missing, after a restore without a full backup.
+    #[arg(long)]
+    pub accept_loss: bool,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: Data,
+    /// Short name of the tenant: lower-case letters, digits and `-`.
+    #[arg(long, default_value = "main")]
+    pub slug: String,
+    /// Legal name of the master business.
+    #[arg(long)]
+    pub name: String,
+    /// ISO 3166-1 alpha-2 code of its country: `DE`.
+    #[arg(long)]
+    pub country: String,
+    /// ISO 4217 code of the currency of costs and values: `EUR`.
+    #[arg(long)]
+    pub currency: String,
+    /// Decimal places of stock values, up to 6; the currency's own when absent.
+    #[arg(long)]
+    pub cost_scale: Option<u8>,
+    /// How issues are valued.
+    #[arg(long, value_enum, default_value_t = Costing::MovingAverage)]
+    pub costing: Costing,
+    /// Prints one line of JSON: `{"tenantId", "businessId", "apiKey"}`.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How issues are valued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Costing {
+    /// At the average of what is there.
+    MovingAverage,
+    /// At the cost of what came first.
+    Fifo,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Folders or files: products.csv, locations.csv, opening.csv, sales.csv.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// URL of the server; by default that of the server that runs on the data folder.
+    #[arg(long)]
+    pub url: Option<String>,
+    /// API key; by default that of the demo tenant in the data folder.
+    #[arg(long, env = "CARGO_PILOT_KEY", hide_env_values = true)]
+    pub key: Option<String>,
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: Data,
+    /// Only checks the files.
+    #[arg(long)]
+    pub check: bool,
+    /// Prints the result, and each wrong row, as lines of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: Data,
+    /// Prints one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why a command failed: its text says what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Wrong arguments or settings.
+    #[error("{0}")]
+    Usage(String),
+    /// Wrong rows, or a ledger that does not add up.
+    #[error("{0}")]
+    Data(String),
+    /// The server cannot be reached or does not answer.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Something on this machine: a port, a file, a locked or damaged folder.
+    #[error("{0}")]
+    Machine(String),
+    /// The data folder is in use.
+    #[error("{0}")]
+    Locked(String),
+}
+
+impl Failure {
+    /// Exit codes as in `sysexits.h`.
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Usage(_) => 64,
+            Failure::Data(_) => 65,
+            Failure::Unavailable(_) => 69,
+            Failure::Machine(_) => 74,
+            Failure::Locked(_) => 75,
+        }
+    }
+}
+
+/// Runs the command line, and says how it ended: 0, or a code of `sysexits.h` with a text on standard
+/// error.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Installed, it is also `cargo pilot`, which passes its own name first.
+    let args =
+        args.into_iter().enumerate().filter(|(at, arg)| *at != 1 || arg != "pilot").map(|(_, arg)| arg);
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print(); // nothing is left to tell if standard error is closed
+            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
+        }
+    };
+    let outcome = match cli.command {
+        Command::Serve(serve) => serve::run(&serve),
+        Command::Init(init) => serve::init(&init),
+        Command::Import(import) => import::run(&import),
+        Command::Verify(verify) => verify::run(&verify),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}

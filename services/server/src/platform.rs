@@ -1,0 +1,78 @@
+//! All services in one process, wired as they are in a cluster: through their clients.
+
+use std::sync::Arc;
+
+use gateway::Gateway;
+use journal::{Env, SharedStore, SystemEnv};
+use rpc::{Guard, Minter, Permissions, System, Transport, Verifier};
+use tonic::service::Routes;
+use tower::Layer as _;
+
+/// The pages that explain errors: the tables of the services' `errors.md`.
+const ERROR_PAGES: [&str; 4] = [
+    include_str!("../../gateway/errors.md"),
+    include_str!("../../tenant/errors.md"),
+    include_str!("../../catalog/errors.md"),
+    include_str!("../../stock/errors.md"),
+];
+
+/// What the platform is made of.
+pub struct Parts {
+    /// Store of the tenant service.
+    pub tenant: SharedStore,
+    /// Store of the catalog service.
+    pub catalog: SharedStore,
+    /// Store of the stock service.
+    pub stock: SharedStore,
+    /// Key of the hashes of API keys.
+    pub pepper: [u8; 32],
+    /// Settings of the public door.
+    pub gateway: gateway::Config,
+}
+
+/// Everything that runs.
+pub struct Platform {
+    /// The tenant service, for the use cases that have no RPC: bootstrap.
+    pub tenant: tenant::Service,
+    /// Signs contexts.
+    pub minter: Arc<Minter>,
+    /// All services.
+    pub transport: Transport,
+    /// The public door.
+    pub gateway: Gateway,
+}
+
+impl Platform {
+    /// Starts the services over their stores.
+    ///
+    /// # Errors
+    /// A text for people: no randomness, or a contract that cannot be served.
+    pub fn start(parts: Parts) -> Result<Platform, String> {
+        let env: Arc<dyn Env> = Arc::new(SystemEnv);
+        let clock = rpc::wall_clock();
+        // The key lives as long as the process: contexts never leave it.
+        let minter = Arc::new(Minter::generate(Arc::clone(&clock)).map_err(|error| error.to_string())?);
+        let verifier = Arc::new(Verifier::new(&[minter.public_key()], Arc::clone(&clock)));
+        let guard = Guard::new(verifier);
+
+        let config = tenant::Config { pepper: parts.pepper };
+        let tenant = tenant::Service::new(parts.tenant, Arc::clone(&env), config);
+        let catalog = catalog::Service::new(parts.catalog, Arc::clone(&env));
+        let asked = Routes::new(tenant.server(&guard)).add_service(guard.layer(catalog));
+        let needs = Permissions::parse(stock::NEEDS).ok_or("the permissions of stock are malformed")?;
+        let system = System::new(Arc::clone(&minter), "stock", needs);
+        let transport = rpc::local(asked.clone());
+        let stock = stock::service(parts.stock, env, transport.clone(), transport, system);
+        let transport = rpc::local(asked.add_service(guard.layer(stock)));
+
+        let gateway = Gateway::new(gateway::Parts {
+            config: parts.gateway,
+            transport: transport.clone(),
+            minter: Arc::clone(&minter),
+            clock,
+            error_pages: &ERROR_PAGES,
+            version: env!("CARGO_PKG_VERSION"),
+        });
+        Ok(Platform { tenant, minter, transport, gateway: gateway.map_err(|error| error.to_string())? })
+    }
+}
