@@ -63,7 +63,13 @@ impl Inner {
         let call =
             tonic::Request::from_parts(MetadataMap::from_headers(metadata), Default::default(), message);
         let answer = transcode::unary(self.transport.clone(), operation.path.clone(), call).await;
-        let answer = answer.map_err(|status| Problem::of_status(&self.catalogue, operation, &status))?;
+        let answer = answer.map_err(|status| {
+            // Services log what they answer; what else comes was made up on the way.
+            if problem::Code::from_grpc(status.code().into()).is_none() {
+                tracing::error!(rpc = %operation.path, "a call failed on its way: {status}");
+            }
+            Problem::of_status(&self.catalogue, operation, &status)
+        })?;
 
         let replayed = answer.metadata().get(IDEMPOTENT_REPLAYED).is_some_and(|value| value == "true");
         let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str());

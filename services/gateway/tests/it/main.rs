@@ -1,0 +1,11 @@
+//! The door with small services behind it.
+
+#![allow(clippy::unwrap_used)] // helpers are tests too
+
+mod bounds;
+mod credentials;
+mod grpc;
+mod listener;
+mod pages;
+mod rest;
+mod world;
