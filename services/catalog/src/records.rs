@@ -8,6 +8,8 @@ mod price;
 mod price_list;
 mod product;
 mod product_codec;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use ids::{AggregateId, PriceListId, ProductId, RandomPart, VariantId};

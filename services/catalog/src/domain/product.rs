@@ -80,7 +80,7 @@ impl Status {
 
     /// draft → active → discontinued → archived, back from discontinued to active, and straight from draft
     /// to archived, because nothing is deleted.
-    fn become_next(self, to: Status) -> Result<Status, Error> {
+    pub(super) fn become_next(self, to: Status) -> Result<Status, Error> {
         use Status::{Active, Archived, Discontinued, Draft};
         match (self, to) {
             (Draft, Active | Archived) | (Active, Discontinued) | (Discontinued, Active | Archived) => Ok(to),

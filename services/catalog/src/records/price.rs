@@ -61,6 +61,20 @@ fn latest_first(at: Instant) -> [u8; 8] {
     (!(at.unix_micros().cast_unsigned() ^ (1 << 63))).to_be_bytes()
 }
 
+/// The key of a change in the index.
+pub(super) fn index_key(
+    list: PriceListId,
+    variant: VariantId,
+    unit: UnitRef,
+    effective_at: Instant,
+    sequence: u64,
+) -> Vec<u8> {
+    let mut key = index_prefix(list, variant, unit);
+    key.extend_from_slice(&latest_first(effective_at));
+    key.extend_from_slice(&(!sequence).to_be_bytes());
+    key
+}
+
 /// Where the index rows of a line begin, and the key before the change that was in force at `moment`.
 pub(crate) fn index_after(
     list: PriceListId,
@@ -114,9 +128,7 @@ impl Aggregate for PriceRecord {
     }
 
     fn project(&self, event: &Change, seq: Seq, changes: &mut Changes) {
-        let mut key = index_prefix(event.list, event.variant, event.unit);
-        key.extend_from_slice(&latest_first(event.effective_at));
-        key.extend_from_slice(&(!event.sequence).to_be_bytes());
+        let key = index_key(event.list, event.variant, event.unit, event.effective_at, event.sequence);
         changes.index(index::PRICES, key, seq.to_be_bytes().to_vec());
     }
 

@@ -48,13 +48,11 @@ impl ProductRecord {
 
     /// What is missing of the product with only these variants.
     pub(crate) fn needs_some(&self, variants: &[VariantId]) -> Vec<Need> {
-        match (&self.known, &self.product) {
-            (None, _) => vec![],
-            (Some(_), None) => vec![core_row()],
-            (Some(_), Some(product)) => {
-                variants.iter().skip(product.variants.len()).map(|id| variant_row(*id)).collect()
-            }
+        if self.known.is_none() || self.product.is_some() {
+            return vec![];
         }
+        // In one read; rows are loaded in the order in which they are named.
+        std::iter::once(core_row()).chain(variants.iter().map(|id| variant_row(*id))).collect()
     }
 }
 

@@ -1,0 +1,251 @@
+use std::collections::{BTreeMap, HashSet};
+
+use bytes::Bytes;
+use calendar::Instant;
+use ids::{BusinessId, PriceListId, ProductId, VariantId};
+use journal::store::ClaimChange;
+use journal::{Aggregate, Changes, Claim, Seq};
+use money::{Currency, UnitPrice};
+use proptest::prelude::*;
+use quantity::Factor;
+
+use super::*;
+use crate::domain::{
+    Barcode, Command, Details, DetailsChange, Line, NewProduct, NewVariant, SetPrice, Source, Status,
+    Symbology, UnitFactor, VariantChange, VariantDetails, units,
+};
+
+/// What a store would have after some commits.
+#[derive(Default)]
+struct Stored {
+    header: Bytes,
+    rows: BTreeMap<Bytes, Bytes>,
+    claims: BTreeMap<Claim, bool>,
+    seq: Seq,
+}
+
+impl Stored {
+    /// Loads what `command` needs, as the journal does.
+    fn load<A: Aggregate>(&self, command: &A::Command) -> A {
+        let mut state = if self.seq == 0 { A::default() } else { A::from_header(&self.header).unwrap() };
+        loop {
+            let needs = state.needs(command);
+            if needs.is_empty() {
+                return state;
+            }
+            for need in needs {
+                let journal::Need::Row(key) = &need else { panic!("only rows are needed") };
+                state.load(&need, self.rows.get(key).map(|row| &**row)).unwrap();
+            }
+        }
+    }
+
+    /// Commits commands in one fold, those that are not refused, through the encoded form of their events.
+    fn commit<A: Aggregate>(&mut self, state: &mut A, commands: &[A::Command], now: Instant) {
+        let mut changes = Changes::default();
+        for command in commands {
+            assert!(state.needs(command).is_empty(), "a state in memory has what every command needs");
+            for event in state.decide(command, now).unwrap_or_default() {
+                let event = A::decode(&A::encode(&event)).unwrap();
+                self.seq += 1;
+                state.evolve(&event, self.seq, now);
+                state.project(&event, self.seq, &mut changes);
+            }
+        }
+        state.save(&mut changes);
+        self.header = state.header();
+        for (key, row) in changes.rows {
+            match row {
+                Some(row) => self.rows.insert(key, row),
+                None => self.rows.remove(&key),
+            };
+        }
+        // Releases happen before takes.
+        for change in &changes.claims {
+            if let ClaimChange::Release(claim) = change {
+                self.claims.insert(claim.clone(), false);
+            }
+        }
+        for change in changes.claims {
+            if let ClaimChange::Take(claim) = change {
+                self.claims.insert(claim, true);
+            }
+        }
+    }
+}
+
+fn now(n: usize) -> Instant {
+    Instant::from_unix_micros(1_780_000_000_000_000 + i64::try_from(n).unwrap())
+}
+
+prop_compose! {
+    fn details()(sku in "[A-E]", barcode in prop::option::of("[P-T]"), gtin: bool, size in prop::option::of("[SML]"),
+                 unit in prop::option::of(prop::sample::select(vec!["C62", "DZN"])), archived: bool) -> VariantDetails {
+        let symbology = if gtin { Symbology::Gtin } else { Symbology::Internal };
+        let unit = unit.and_then(units::find);
+        VariantDetails {
+            sku,
+            option_values: size.map(|size| ("size".to_owned(), size)).into_iter().collect(),
+            barcodes: barcode.map(|value| Barcode { value, symbology, unit }).into_iter().collect(),
+            status: if archived { Status::Archived } else { Status::Active },
+        }
+    }
+}
+
+prop_compose! {
+    fn factor()(unit in prop::sample::select(vec!["BX", "CT"]), num in 1..9i64, den in 1..3i64) -> UnitFactor {
+        UnitFactor { unit: units::find(unit).unwrap(), factor: Factor::new(num, den).unwrap() }
+    }
+}
+
+prop_compose! {
+    fn variant()(id in 0..6u8, details in details(), factor in prop::option::of(factor())) -> NewVariant {
+        NewVariant { id: VariantId::from_bytes([id; 16]), details, factors: factor.into_iter().collect() }
+    }
+}
+
+fn new_product(mut variants: Vec<NewVariant>) -> Command {
+    for (at, variant) in variants.iter_mut().enumerate() {
+        variant.id = VariantId::from_bytes([100 + u8::try_from(at).unwrap(); 16]);
+        variant.details.sku = format!("first-{at}");
+        variant.details.barcodes.clear();
+    }
+    Command::Create(Box::new(NewProduct {
+        id: ProductId::from_bytes([9; 16]),
+        business: BusinessId::from_bytes([8; 16]),
+        base_unit: units::PIECE,
+        quantity_scale: 2,
+        details: Details {
+            name: "Shirt".to_owned(),
+            description: "Line 1\nline 2".to_owned(),
+            brand: String::new(),
+            category: "Clothes".to_owned(),
+            option_axes: vec!["size".to_owned()],
+            status: Status::Draft,
+        },
+        variants,
+    }))
+}
+
+fn commands() -> impl Strategy<Value = Command> {
+    let product = ProductId::from_bytes([9; 16]);
+    let some = |id: u8| VariantId::from_bytes([if id < 6 { id } else { 94 + id }; 16]);
+    prop_oneof![
+        ("[a-z]{0,3}", prop::option::of(Just(Status::Active))).prop_map(move |(brand, status)| {
+            Command::Update {
+                id: product,
+                expected: None,
+                change: DetailsChange { brand: Some(brand), status, ..DetailsChange::default() },
+            }
+        }),
+        variant().prop_map(move |new| Command::AddVariant { product, new: Box::new(new) }),
+        (0..9u8, details()).prop_map(move |(id, details)| Command::UpdateVariant {
+            id: some(id),
+            expected: None,
+            change: VariantChange {
+                sku: Some(details.sku),
+                option_values: None,
+                barcodes: Some(details.barcodes),
+                status: None,
+            },
+        }),
+        (0..9u8, factor()).prop_map(move |(id, factor)| Command::SetFactor { variant: some(id), factor }),
+    ]
+}
+
+proptest! {
+    /// What is read back is what was decided, whether the state stays in memory or comes from its rows; and
+    /// the claims are the codes that variants have.
+    #[test]
+    fn a_product_is_what_its_rows_say(
+        first in prop::collection::vec(variant(), 1..20),
+        commands in prop::collection::vec(commands(), 0..30),
+        forget: u64,
+        fold in 1..4usize,
+    ) {
+        let mut stored = Stored::default();
+        let create = new_product(first);
+        let mut hot: ProductRecord = stored.load(&create);
+        stored.commit(&mut hot, std::slice::from_ref(&create), now(0));
+        // A variant is made once; the ids of the test are few.
+        let mut made = HashSet::new();
+        let is_new = |command: &Command| match command {
+            Command::AddVariant { new, .. } => made.insert(new.id),
+            _ => true,
+        };
+        let commands: Vec<Command> = commands.into_iter().filter(is_new).collect();
+        for (n, fold) in commands.chunks(fold).enumerate() {
+            let command = &fold[0];
+            if forget >> n & 1 == 1 {
+                hot = stored.load(command);
+            }
+            stored.commit(&mut hot, fold, now(n + 1));
+            let cold: ProductRecord = stored.load(command);
+            prop_assert_eq!(&cold.product, &hot.product);
+            let product = cold.product.unwrap();
+            prop_assert_eq!(product.revision, stored.seq);
+            let mut codes: Vec<Claim> = product.variants.iter().flat_map(|one| claims(&one.details)).collect();
+            codes.sort();
+            let owned: Vec<Claim> =
+                stored.claims.iter().filter(|(_, owned)| **owned).map(|(claim, _)| claim.clone()).collect();
+            prop_assert_eq!(owned, codes);
+        }
+    }
+
+    #[test]
+    fn prices_are_what_their_rows_say(wishes in prop::collection::vec((0..2usize, 0..1_000i64, prop::option::of(0..60i64)), 1..40)) {
+        let mut stored = Stored::default();
+        let mut hot = PriceRecord::default();
+        for (n, (unit, amount, offset)) in wishes.into_iter().enumerate() {
+            let unit = units::find(["C62", "BX"][unit]).unwrap();
+            let wish = SetPrice {
+                list: PriceListId::from_bytes([1; 16]),
+                variant: VariantId::from_bytes([2; 16]),
+                unit,
+                currency: Currency::parse("JPY").unwrap(),
+                amount: UnitPrice::from_micros(amount),
+                effective_at: offset.map(|offset| now(n).plus_seconds(offset)),
+                reason: "test".to_owned(),
+                source: if amount % 2 == 0 { Source::Api } else { Source::Import },
+            };
+            for need in hot.needs(&wish) {
+                hot.load(&need, None).unwrap();
+            }
+            stored.commit(&mut hot, std::slice::from_ref(&wish), now(n));
+            let cold: PriceRecord = stored.load(&wish);
+            prop_assert_eq!(cold.line(unit), hot.line(unit));
+            prop_assert_ne!(cold.line(unit), Some(&Line::default()));
+        }
+    }
+
+    /// The keys of the index are in the order in which prices at a moment are looked for.
+    #[test]
+    fn the_first_key_behind_a_moment_is_the_change_in_force(
+        changes in prop::collection::vec((0..30i64, 1..9u64), 1..20), moment in -1..31i64,
+    ) {
+        let (list, variant, unit) = (PriceListId::from_bytes([1; 16]), VariantId::from_bytes([2; 16]), units::PIECE);
+        let mut keys: Vec<_> = changes
+            .iter()
+            .map(|(at, sequence)| (price::index_key(list, variant, unit, now(0).plus_seconds(*at), *sequence), (*at, *sequence)))
+            .collect();
+        keys.sort();
+        let (prefix, after) = index_after(list, variant, unit, now(0).plus_seconds(moment));
+        let found = keys.iter().find(|(key, _)| key.starts_with(&prefix) && key[..] > after[..]).map(|(_, change)| *change);
+        let expected = changes.iter().filter(|(at, _)| *at <= moment).max().copied();
+        prop_assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn bytes_that_do_not_decode_are_damage() {
+    for bytes in [&b""[..], b"\xff", b"\x0a\x01\x00", b"\x12\x00"] {
+        assert!(ProductRecord::decode(bytes).is_err(), "{bytes:?}");
+        assert!(PriceListRecord::decode(bytes).is_err(), "{bytes:?}");
+        assert!(PriceRecord::decode(bytes).is_err(), "{bytes:?}");
+    }
+    for bytes in [&b"\xff"[..], b"\x0a\x01\x00"] {
+        assert!(ProductRecord::from_header(bytes).is_err(), "{bytes:?}");
+        assert!(PriceListRecord::from_header(bytes).is_err(), "{bytes:?}");
+        assert!(PriceRecord::from_header(bytes).is_err(), "{bytes:?}");
+    }
+}
