@@ -1,3 +1,5 @@
+//! Price lists and prices.
+
 use calendar::Instant;
 use ids::{BusinessId, PriceListId, VariantId};
 use journal::Posted;

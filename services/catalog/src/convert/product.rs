@@ -1,3 +1,5 @@
+//! Products, one by one and in batches.
+
 use std::collections::HashSet;
 
 use ids::{BusinessId, ProductId};

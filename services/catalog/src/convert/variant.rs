@@ -1,3 +1,5 @@
+//! Variants, barcodes, unit conversions.
+
 use std::collections::{BTreeMap, HashSet};
 
 use ids::{ProductId, VariantId};
