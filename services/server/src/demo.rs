@@ -110,7 +110,7 @@ impl Demo {
         request
     }
 
-    /// Every call has a fixed key: what an interrupted start has begun is completed by the next one.
+    /// Makes what is not there: what an interrupted start has begun is completed by the next one.
     async fn fill(&self) -> Result<(), Status> {
         let ask = stock::ListLocationsRequest { code: LOCATIONS[0].0.to_owned(), ..Default::default() };
         let there = self.stock.clone().list_locations(self.request("-", ask)).await?.into_inner();
