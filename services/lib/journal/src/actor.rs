@@ -183,14 +183,15 @@ impl<A: Aggregate> Plan<A> {
             entries: self.entries,
             rows: last_of_each(self.changes.rows, |row| row.0.clone()),
             keys: self.keys,
-            claims: self.changes.claims,
+            claims: last_of_each(self.changes.claims, |change| change.claim().clone()),
             index: last_of_each(self.changes.index, |row| (row.index, row.key.clone())),
         };
         (commit, self.loaded)
     }
 }
 
-/// Keeps the last change of each key: the store wants each key once.
+/// Keeps the last change of each key: the store wants each key once, and what a later command of the fold gave
+/// back is not taken.
 fn last_of_each<T, K: Ord>(changes: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
     if changes.len() < 2 {
         return changes;

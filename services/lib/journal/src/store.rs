@@ -119,6 +119,16 @@ pub enum ClaimChange {
     Release(Claim),
 }
 
+impl ClaimChange {
+    /// The value that it is about.
+    #[must_use]
+    pub fn claim(&self) -> &Claim {
+        match self {
+            ClaimChange::Take(claim) | ClaimChange::Release(claim) => claim,
+        }
+    }
+}
+
 /// A change of one index row `(tenant, index, key, aggregate)`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IndexChange {
