@@ -238,9 +238,10 @@ impl Demo {
         });
         lines.sort_by_key(|line| std::cmp::Reverse(line.days));
         let drafts = lines.iter().map(|line| self.draft(line, variants, places)).collect();
+        // The dates depend on today, so the key does too; what is posted already is known by its source line.
+        let key = format!("history-{}", self.now.unix_micros());
         let ask = stock::BatchPostMovementsRequest { movements: drafts, atomic: false, omit_movements: true };
-        let answer =
-            self.stock.clone().batch_post_movements(self.request("history", ask)).await?.into_inner();
+        let answer = self.stock.clone().batch_post_movements(self.request(&key, ask)).await?.into_inner();
         for result in answer.results {
             match result.result {
                 Some(stock::posting_result::Result::Problem(problem))
