@@ -6,6 +6,7 @@
 //! Sizes as in a stock service: head 300 B, entry 350 B, key row 50 B, index row 60 B; 10,000 aggregates.
 //! Each commit is preceded by the look-up of its (new) idempotency key, as every request does.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,15 +16,17 @@ use bytes::Bytes;
 use hdrhistogram::Histogram;
 use ids::{AggregateId, TenantId};
 use journal::SharedStore;
-use journal::store::{AttemptId, Chain, Commit, Head, IndexChange, KeyHash, KeyRow, Outcome};
+use journal::store::{AttemptId, Chain, Commit, Head, IndexChange, KeyHash, KeyRow, Order, Outcome};
 use journal_embedded::{EmbeddedStore, Options};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const AGGREGATES: u64 = 10_000;
+const LATENCY_US_MAX: u64 = 60_000_000;
 const BULK_GROUP: u64 = 1_000;
 const BULK_CALLERS: u64 = 8;
+const READS: u64 = 20_000;
 
 static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
 
@@ -35,17 +38,25 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("runtime");
 
-    for committers in [1, 8, 64, 256] {
+    for committers in [1, 8, 64, 256].into_iter().filter(|_| seconds > 0) {
         let directory = tempfile::tempdir_in(&parent).expect("directory");
         let store = open(directory.path());
         runtime.block_on(single(store, committers, Duration::from_secs(seconds)));
     }
+    if bulk == 0 {
+        return;
+    }
     let directory = tempfile::tempdir_in(&parent).expect("directory");
     let store = open(directory.path());
-    runtime.block_on(load(store, bulk));
+    runtime.block_on(async {
+        load(store.clone(), bulk).await;
+        reads(&store).await;
+    });
+    drop(store);
     let start = Instant::now();
     drop(open(directory.path()));
-    println!("reopened and closed in {} ms; memory {}", start.elapsed().as_millis(), memory());
+    println!("reopened and closed in {} ms; {}", start.elapsed().as_millis(), memory());
+    println!("on disk: {} B/commit", disk(directory.path()) / bulk);
 }
 
 fn open(path: &std::path::Path) -> SharedStore {
@@ -58,7 +69,7 @@ async fn single(store: SharedStore, committers: u64, time: Duration) {
         .map(|committer| {
             let store = store.clone();
             tokio::spawn(async move {
-                let mut latency = Histogram::<u64>::new(3).expect("histogram");
+                let mut latency = histogram();
                 let share = AGGREGATES / committers;
                 for round in 0.. {
                     let aggregate = committer * share + (round * 7919) % share;
@@ -67,24 +78,22 @@ async fn single(store: SharedStore, committers: u64, time: Duration) {
                         break;
                     }
                     commit(&store, vec![make(aggregate, round / share)]).await;
-                    latency.saturating_record(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX));
+                    record(&mut latency, begin);
                 }
                 latency
             })
         })
         .collect();
-    let mut latency = Histogram::<u64>::new(3).expect("histogram");
+    let mut latency = histogram();
     for task in tasks {
         latency.add(task.await.expect("task")).expect("histogram");
     }
     let took_ms = start.elapsed().as_millis().max(1);
     let commits = u128::from(latency.len());
     println!(
-        "{committers:>3} committers: {:>6} commits/s, p50 {:>5} us, p99 {:>6} us, max {:>7} us, CPU {:>3} us/commit, {}",
+        "{committers:>3} committers: {:>6} commits/s, {}, CPU {:>3} us/commit, {}",
         commits * 1000 / took_ms,
-        latency.value_at_quantile(0.5),
-        latency.value_at_quantile(0.99),
-        latency.max(),
+        summary(&latency),
         u128::from(cpu_ms() - cpu) * 1000 / commits.max(1),
         memory(),
     );
@@ -99,6 +108,7 @@ async fn load(store: SharedStore, commits: u64) {
         .map(|caller| {
             let (store, done) = (store.clone(), done.clone());
             tokio::spawn(async move {
+                let mut latency = histogram();
                 let mut seqs = vec![0; usize::try_from(share).expect("share")];
                 for round in 0..commits / BULK_CALLERS / BULK_GROUP {
                     let first = round * BULK_GROUP % share;
@@ -107,9 +117,12 @@ async fn load(store: SharedStore, commits: u64) {
                         *seq += 1;
                         make(caller * share + n % share, *seq - 1)
                     });
-                    commit(&store, group.collect()).await;
+                    let (group, begin) = (group.collect(), Instant::now());
+                    commit(&store, group).await;
+                    record(&mut latency, begin);
                     done.fetch_add(BULK_GROUP, Ordering::Relaxed);
                 }
+                latency
             })
         })
         .collect();
@@ -123,13 +136,52 @@ async fn load(store: SharedStore, commits: u64) {
             (last, before) = (Instant::now(), now);
         }
     }
+    let mut latency = histogram();
+    for caller in callers {
+        latency.add(caller.await.expect("caller")).expect("histogram");
+    }
     let (took_ms, done) = (start.elapsed().as_millis().max(1), done.load(Ordering::Relaxed).max(1));
     println!(
-        "bulk: {done} commits, {} commits/s, CPU {} us/commit, {}",
+        "bulk: {done} commits, {} commits/s, a group {}, CPU {} us/commit, {}",
         u128::from(done) * 1000 / took_ms,
+        summary(&latency),
         (cpu_ms() - cpu) * 1000 / done,
         memory(),
     );
+}
+
+/// One reader, uniform over the aggregates.
+async fn reads(store: &SharedStore) {
+    let tenant = TenantId::from_bytes([7; 16]);
+    let [mut head, mut absent, mut last] = [histogram(), histogram(), histogram()];
+    for round in 0..READS {
+        let aggregate = AggregateId::derive(&[&(round * 7919 % AGGREGATES).to_be_bytes()]);
+        let begin = Instant::now();
+        assert!(store.head(tenant, aggregate).await.expect("head").is_some());
+        record(&mut head, begin);
+        let hash = KeyHash(noise(u64::MAX - round)[..9].try_into().expect("9 bytes"));
+        let begin = Instant::now();
+        assert_eq!(store.key(tenant, hash).await, Ok(None));
+        record(&mut absent, begin);
+        let begin = Instant::now();
+        let entries = store.entries(tenant, aggregate, 0, u64::MAX, Order::Descending, 50).await;
+        assert_eq!(entries.expect("entries").len(), 50);
+        record(&mut last, begin);
+    }
+    println!("read: head {}; absent key {}; last 50 {}", summary(&head), summary(&absent), summary(&last));
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("histogram")
+}
+
+fn record(latency: &mut Histogram<u64>, begin: Instant) {
+    latency.saturating_record(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX));
+}
+
+fn summary(latency: &Histogram<u64>) -> String {
+    let (p50, p99) = (latency.value_at_quantile(0.5), latency.value_at_quantile(0.99));
+    format!("p50 {p50} us, p99 {p99} us, max {} us", latency.max())
 }
 
 async fn commit(store: &SharedStore, group: Vec<Commit>) {
@@ -194,6 +246,16 @@ fn cpu_ms() -> u64 {
     let behind_name = stat.rsplit(')').next().unwrap_or_default();
     let ticks = behind_name.split_whitespace().skip(11).take(2).map(|t| t.parse::<u64>().expect("ticks"));
     ticks.sum::<u64>() * 10
+}
+
+/// Bytes that are allocated for the files below `path`.
+fn disk(path: &std::path::Path) -> u64 {
+    let files = std::fs::read_dir(path).expect("directory").map(|file| file.expect("file"));
+    let size = |file: std::fs::DirEntry| match file.metadata().expect("metadata") {
+        folder if folder.is_dir() => disk(&file.path()),
+        file => file.blocks() * 512,
+    };
+    files.map(size).sum()
 }
 
 fn memory() -> String {

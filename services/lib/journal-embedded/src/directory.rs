@@ -9,8 +9,11 @@
 //! | `engine/` | the engine's files |
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 use crate::error::OpenError;
 
@@ -56,8 +59,11 @@ impl Directory {
     fn reserve(&self) -> io::Result<()> {
         let file =
             OpenOptions::new().create(true).truncate(false).write(true).open(self.path.join("reserve"))?;
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE_BYTES)?;
-        Ok(())
+        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES) {
+            // Not every file system can; all can be written to.
+            Err(Errno::OPNOTSUPP) => io::copy(&mut io::repeat(0).take(RESERVE_BYTES), &mut &file).map(drop),
+            done => Ok(done?),
+        }
     }
 
     /// Whether less than the reserve is free.

@@ -24,8 +24,8 @@ pub(crate) fn check(
 
     let mark_error = |e| OpenError::io(path, "using the file 'acknowledged'", e);
     let checked = match Mark::find(&directory.mark(), directory.store).map_err(mark_error)? {
-        // A store that crashed while it was created.
-        Found::Missing | Found::Damaged if at.group == 0 => Ok(()),
+        // New, or it crashed while it was created.
+        Found::Missing if at.group == 0 => Ok(()),
         Found::Missing => Err(OpenError::damaged(path, "the file 'acknowledged' is missing")),
         Found::Damaged => Err(OpenError::damaged(path, "the file 'acknowledged' has no valid mark")),
         Found::At(acknowledged) => compare(path, acknowledged, &last, at),

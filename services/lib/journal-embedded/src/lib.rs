@@ -27,7 +27,7 @@ pub use crate::store::EmbeddedStore;
 /// How a store is opened.
 #[derive(Clone)]
 pub struct Options {
-    /// Bytes of blocks that are kept in memory for reads. Default 48 MiB.
+    /// Bytes of blocks that are kept in memory for reads. Default 32 MiB.
     pub cache_bytes: u64,
     /// Whether each group is synced before it is acknowledged. Default true; without it a power cut
     /// loses acknowledged writes, so only tests and benchmarks switch it off.
@@ -44,7 +44,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            cache_bytes: 48 * 1024 * 1024,
+            cache_bytes: 32 * 1024 * 1024,
             sync: true,
             accept_loss: false,
             memtable_bytes: None,

@@ -56,6 +56,8 @@ impl Mark {
         mark.write(at)?;
         mark.file.sync_all()?;
         fs::rename(new, path)?;
+        // A store with groups and without a mark does not open, so the name must not get lost.
+        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())?;
         Ok(mark)
     }
 

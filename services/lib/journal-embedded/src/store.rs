@@ -33,6 +33,10 @@ const INLINE_READS_MAX: usize = 256;
 const FORGET_SCAN_MAX: usize = 100_000;
 
 /// A store in one directory. Dropping it closes it.
+///
+/// A commit that was queued is carried out even if nobody waits for its answer any more. One that finds
+/// the queue full, or the store closed, is answered [`Outcome::Unknown`] although it surely did not
+/// happen: for the caller it is an overload like any other, and trying again is right.
 pub struct EmbeddedStore {
     tables: Arc<Tables>,
     queue: Arc<Queue>,
@@ -118,8 +122,6 @@ impl EmbeddedStore {
         let (answer, outcome) = oneshot::channel();
         match self.queue.put(Job::Commit { group: prepare(commits), answer }) {
             Ok(()) => outcome.await.unwrap_or_else(|_| Outcome::Unknown(stopped())),
-            // Surely not written; but there are only three outcomes, and for the caller it is one more
-            // overload that a later try decides.
             Err(reason) => Outcome::Unknown(StoreError::Unavailable(reason)),
         }
     }

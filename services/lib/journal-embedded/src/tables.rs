@@ -3,6 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use fjall::compaction::Leveled;
 use fjall::config::{
     BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy,
 };
@@ -16,6 +17,13 @@ use crate::directory::Directory;
 /// Bytes of the engine's journals on disk before tables are flushed to shorten them. Bounds what is
 /// replayed at open, and the memory for it.
 const JOURNAL_BYTES_MAX: u64 = 96 * 1024 * 1024;
+
+/// Flushed tables that wait before they are merged into level 1: fewer cost more merging, more cost
+/// range reads.
+const L0_TABLES: u8 = 6;
+
+/// Bytes of a table file.
+const TABLE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Threads that flush and compact.
 const WORKERS: usize = 2;
@@ -52,9 +60,8 @@ impl Table {
     fn memtable_bytes(self) -> u64 {
         const MIB: u64 = 1024 * 1024;
         match self {
-            Table::Head | Table::Entry => 16 * MIB,
-            Table::Row | Table::Index => 12 * MIB,
-            Table::Key => 8 * MIB,
+            Table::Head | Table::Entry | Table::Row => 8 * MIB,
+            Table::Key | Table::Index => 6 * MIB,
             Table::Claim => 4 * MIB,
             Table::Meta => MIB,
         }
@@ -62,8 +69,11 @@ impl Table {
 
     fn options(self, options: &Options) -> KeyspaceCreateOptions {
         let memtable = options.memtable_bytes.unwrap_or_else(|| self.memtable_bytes());
-        let create =
-            KeyspaceCreateOptions::default().manual_journal_persist(true).max_memtable_size(memtable);
+        let compaction = Leveled::default().with_l0_threshold(L0_TABLES).with_table_target_size(TABLE_BYTES);
+        let create = KeyspaceCreateOptions::default()
+            .manual_journal_persist(true)
+            .max_memtable_size(memtable)
+            .compaction_strategy(Arc::new(compaction));
         // Most look-ups of keys and claims find nothing: filters at every level, kept in memory near the
         // top. Entries are read by range, where filters do not help.
         let filter = |bits| FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits));

@@ -37,8 +37,11 @@ type Claimed = HashMap<Vec<u8>, Option<AggregateId>>;
 #[derive(Default)]
 struct Answers {
     commits: Vec<(oneshot::Sender<Outcome>, Outcome)>,
-    forgotten: Option<(oneshot::Sender<Result<usize, StoreError>>, Result<usize, StoreError>)>,
+    forgotten: Option<(oneshot::Sender<Forgotten>, Forgotten)>,
 }
+
+/// How many keys were forgotten.
+type Forgotten = Result<usize, StoreError>;
 
 impl Writer {
     /// Works until the queue is closed and empty, or until writing fails.
