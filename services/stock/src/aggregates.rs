@@ -51,11 +51,8 @@ impl Aggregate for Item {
     fn project(&self, event: &Movement, seq: Seq, changes: &mut Changes) {
         let Some(facts) = &self.facts else { return };
         let (business, variant) = (facts.business, facts.variant);
-        let first = seq - u64::from(event.position);
-        // The movements of one posting share a row; settlements, which come after them, have their own.
-        let (first, count) = if event.is_physical() { (first, event.position + 1) } else { (seq, 1) };
-        let key = records::source_key(business, event, first);
-        changes.index(records::INDEX_SOURCE, records::line_key(&key), records::source_value(first, count));
+        let (key, value) = records::source_row(business, event, seq);
+        changes.index(records::INDEX_SOURCE, key, value);
         if event.facts.is_some() {
             let key = records::index_key(&[business.as_bytes(), variant.as_bytes()]);
             changes.index(records::INDEX_ITEM, key, Bytes::new());
@@ -79,15 +76,11 @@ impl Aggregate for Item {
             }
         }
         for id in std::mem::take(&mut self.pool.layers.dirty) {
-            let chunk = self.pool.layers.directory.iter().find(|chunk| chunk.id == id);
-            let layers = self.pool.layers.loaded.get(&id);
-            match (chunk, layers) {
-                (Some(chunk), Some(layers)) if chunk.row => {
-                    changes.rows.push((records::chunk_key(id), Some(records::encode_chunk(layers))));
-                }
-                (Some(_), _) => {}
-                (None, _) => changes.rows.push((records::chunk_key(id), None)),
-            }
+            // A chunk that is gone, or that is in the header now, has no row any more.
+            let chunk = self.pool.layers.directory.iter().find(|chunk| chunk.id == id && chunk.row);
+            let layers = chunk.and_then(|chunk| self.pool.layers.loaded.get(&chunk.id));
+            let value = layers.map(|layers| records::encode_chunk(layers));
+            changes.rows.push((records::chunk_key(id), value));
         }
         if std::mem::take(&mut self.dirty_deficits) {
             let deficits = &self.pool.deficits;
@@ -120,9 +113,10 @@ impl Aggregate for Item {
 
     fn weight(&self) -> usize {
         const LAYER_BYTES: usize = 32;
-        const BALANCE_BYTES: usize = 96;
+        const ROW_BYTES: usize = 96;
         let layers: usize = self.pool.layers.loaded.values().map(Vec::len).sum();
-        layers * LAYER_BYTES + self.balances.len() * BALANCE_BYTES
+        let rows = self.balances.len() + self.absent.len() + self.lines.len() + self.marks.len();
+        layers * LAYER_BYTES + rows * ROW_BYTES
     }
 }
 

@@ -8,8 +8,8 @@ pub(crate) mod post;
 
 use std::sync::Arc;
 
-use ids::{AggregateId, RandomPart};
-use journal::{Env, Journal, Keep, KeyHash, Meta, Rejection, Scope, SharedStore};
+use ids::AggregateId;
+use journal::{Env, Journal, Keep, Meta, Rejection, Scope, SharedStore};
 use rpc::Ctx;
 
 use crate::domain::item::Item;
@@ -43,24 +43,10 @@ impl Stock {
         ctx: &Ctx,
         path: &str,
         key: Option<&str>,
-        fingerprint: [u8; 16],
+        message: &impl prost::Message,
         keep: Keep,
     ) -> Meta {
-        let (hash, keep) = match key {
-            Some(key) => (rpc::key_hash(ctx, path, key), keep),
-            None => {
-                let mut random = [0; 9];
-                self.items.env().random(&mut random);
-                (RandomPart(random).masked().0, Keep::No)
-            }
-        };
-        Meta {
-            actor: journal::Actor { kind: ctx.actor.kind.name().to_owned(), id: ctx.actor.id.to_string() },
-            key: KeyHash(hash),
-            fingerprint,
-            keep,
-            request_id: ctx.request_id.as_deref().unwrap_or_default().to_owned(),
-        }
+        rpc::meta(ctx, self.items.env(), path, key, message, keep)
     }
 }
 

@@ -18,10 +18,10 @@ mod answer;
 pub(crate) use answer::{Links, item_balance, location, movement, movement_id, no_balance};
 
 /// Longest texts, in characters.
-const CODE_CHARS_MAX: usize = 64;
+pub(crate) const CODE_CHARS_MAX: usize = 64;
 const NAME_CHARS_MAX: usize = 200;
 const NOTE_CHARS_MAX: usize = 1000;
-const SOURCE_CHARS_MAX: usize = 100;
+pub(crate) const SOURCE_CHARS_MAX: usize = 100;
 /// Longest idempotency key.
 const KEY_CHARS_MAX: usize = 255;
 /// Items of a batch.
@@ -43,7 +43,6 @@ pub(crate) struct MovementDraft {
     pub(crate) note: String,
     pub(crate) occurred_at: Option<Instant>,
     pub(crate) return_of: Option<MovementId>,
-    pub(crate) idempotency_key: Option<String>,
 }
 
 /// A location draft.
@@ -126,6 +125,9 @@ pub(crate) fn movement_draft(field: &str, draft: Option<pb::MovementDraft>) -> R
 
 fn checked_draft(v: &mut Violations, draft: pb::MovementDraft) -> Option<MovementDraft> {
     let kind = kind(v, &draft.kind);
+    if let Some(kind) = kind {
+        fits_kind(v, kind, &draft);
+    }
     let variant = required_id(v, "variant_id", &draft.variant_id, VariantId::parse);
     let location = required_id(v, "location_id", &draft.location_id, LocationId::parse);
     let to = optional_id(v, "to_location_id", &draft.to_location_id, LocationId::parse);
@@ -139,7 +141,7 @@ fn checked_draft(v: &mut Violations, draft: pb::MovementDraft) -> Option<Movemen
     code(v, "unit", &draft.unit);
     v.at_most("note", &draft.note, NOTE_CHARS_MAX);
     idempotency_key(v, &draft.idempotency_key);
-    let checked = MovementDraft {
+    Some(MovementDraft {
         kind: kind?,
         variant: variant?,
         location: location?,
@@ -153,33 +155,33 @@ fn checked_draft(v: &mut Violations, draft: pb::MovementDraft) -> Option<Movemen
         note: draft.note,
         occurred_at,
         return_of,
-        idempotency_key: (!draft.idempotency_key.is_empty()).then_some(draft.idempotency_key),
-    };
-    fits_kind(v, &checked);
-    Some(checked)
+    })
 }
 
 /// What a kind requires and what it has no use for.
-fn fits_kind(v: &mut Violations, draft: &MovementDraft) {
-    let kind = draft.kind;
-    let mut only_for = |field: &str, given: bool, fits: bool, needed: bool| match (given, fits) {
+fn fits_kind(v: &mut Violations, kind: Kind, draft: &pb::MovementDraft) {
+    let mut check = |field: &str, given: bool, fits: bool, needed: bool| match (given, fits) {
         (true, false) => v.add(field, reason::NOT_ALLOWED, format!("does not belong to '{kind}'")),
         (false, _) if needed => v.add(field, reason::REQUIRED, format!("must be given for '{kind}'")),
         _ => {}
     };
     let moves = kind.flow() == Flow::Move;
-    only_for("to_location_id", draft.to.is_some(), moves, moves);
+    check("to_location_id", !draft.to_location_id.is_empty(), moves, moves);
     let either = kind.flow() == Flow::Either;
-    only_for("direction", draft.direction.is_some(), either, either);
+    check("direction", draft.direction != i32::from(pb::Direction::Unspecified), either, either);
     let returns = kind.returns().is_some();
-    only_for("return_of", draft.return_of.is_some(), returns, returns);
-    let costs = kind.takes_cost() && draft.direction != Some(Direction::Out);
-    only_for("unit_cost", draft.cost.is_some(), costs, kind.needs_cost());
-    only_for("reason_code", !draft.reason_code.is_empty(), true, kind.needs_reason());
-    if draft.to == Some(draft.location) {
+    check("return_of", !draft.return_of.is_empty(), returns, returns);
+    let costs = kind.takes_cost() && draft.direction != i32::from(pb::Direction::Out);
+    match draft.total_cost {
+        Some(_) => check("total_cost", true, costs, false),
+        None => check("unit_cost", draft.unit_cost.is_some(), costs, kind.needs_cost()),
+    }
+    check("reason_code", !draft.reason_code.is_empty(), true, kind.needs_reason());
+    if moves && draft.to_location_id == draft.location_id {
         v.add("to_location_id", reason::NOT_ALLOWED, "must be another location");
     }
-    if !draft.source.kind.is_empty() && !kind.sources().contains(&draft.source.kind.as_str()) {
+    let source = draft.source.as_ref().map_or("", |source| &source.r#type);
+    if !source.is_empty() && !kind.sources().contains(&source) {
         let permitted = kind.sources().join("', '");
         v.add("source.type", "SOURCE_NOT_PERMITTED", format!("'{kind}' is posted from '{permitted}'"));
     }

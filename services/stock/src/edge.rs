@@ -8,7 +8,7 @@ use problem::{Invalid, Violations, reason};
 use proto::stock::v1 as pb;
 
 use crate::app::Filter;
-use crate::convert;
+use crate::convert::{self, SOURCE_CHARS_MAX};
 use crate::domain::kind::Kind;
 use crate::error::Error;
 
@@ -51,16 +51,17 @@ pub(crate) fn all_valid<T>(drafts: impl Iterator<Item = Result<T, Error>>) -> Re
 }
 
 /// Refuses an idempotency key that stands twice in a batch: the second would be "in progress".
-pub(crate) fn each_key_once<T>(drafts: Vec<Result<(T, Meta), Error>>) -> Vec<Result<(T, Meta), Error>> {
-    let mut seen = HashSet::with_capacity(drafts.len());
-    let check = |(at, draft): (usize, Result<(T, Meta), Error>)| match draft {
+pub(crate) fn each_key_once<T>(
+    drafts: impl Iterator<Item = Result<(T, Meta), Error>>,
+) -> impl Iterator<Item = Result<(T, Meta), Error>> {
+    let mut seen = HashSet::new();
+    drafts.enumerate().map(move |(at, draft)| match draft {
         Ok((_, meta)) if !seen.insert(meta.key) => {
             let field = format!("movements[{at}].idempotency_key");
             Err(Error::field(&field, reason::NOT_ALLOWED, "stands twice in this batch"))
         }
         other => other,
-    };
-    drafts.into_iter().enumerate().map(check).collect()
+    })
 }
 
 pub(crate) fn optional_location(text: &str) -> Result<Option<LocationId>, Error> {
@@ -93,6 +94,8 @@ pub(crate) fn filter(request: &pb::ListMovementsRequest) -> Result<Filter, Error
             ),
         }
     }
+    v.at_most("source_type", &request.source_type, SOURCE_CHARS_MAX);
+    v.at_most("source_id", &request.source_id, SOURCE_CHARS_MAX);
     match (request.source_type.is_empty(), request.source_id.is_empty()) {
         (true, true) => {}
         (false, false) => filter.source = Some((request.source_type.clone(), request.source_id.clone())),

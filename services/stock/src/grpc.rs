@@ -24,8 +24,7 @@ const UPDATE_LOCATION: &str = "/cargopilot.stock.v1.StockService/UpdateLocation"
 impl StockService for Stock {
     async fn create_location(&self, request: Request<pb::CreateLocationRequest>) -> Answer<pb::Location> {
         let (ctx, request) = rpc::open(request)?;
-        let meta =
-            self.meta(&ctx, CREATE_LOCATION, key(&ctx), rpc::fingerprint(&request), journal::Keep::USUAL);
+        let meta = self.meta(&ctx, CREATE_LOCATION, key(&ctx), &request, journal::Keep::USUAL);
         let draft = convert::location_draft("location", request.location).map_err(rpc::status)?;
         let (location, revision, replayed) =
             self.create_location(&ctx, draft, meta).await.map_err(rpc::status)?;
@@ -41,13 +40,7 @@ impl StockService for Stock {
         let atomic = request.atomic;
         let drafts = request.locations.into_iter().enumerate().map(|(at, location)| {
             let key = key(&ctx).map(|key| edge::item_key(key, at));
-            let meta = self.meta(
-                &ctx,
-                BATCH_LOCATIONS,
-                key.as_deref(),
-                rpc::fingerprint(&location),
-                journal::Keep::USUAL,
-            );
+            let meta = self.meta(&ctx, BATCH_LOCATIONS, key.as_deref(), &location, journal::Keep::USUAL);
             Ok((convert::location_draft(&format!("locations[{at}]"), Some(location))?, meta))
         });
         let results = if atomic {
@@ -92,8 +85,7 @@ impl StockService for Stock {
 
     async fn update_location(&self, request: Request<pb::UpdateLocationRequest>) -> Answer<pb::Location> {
         let (ctx, request) = rpc::open(request)?;
-        let meta =
-            self.meta(&ctx, UPDATE_LOCATION, key(&ctx), rpc::fingerprint(&request), journal::Keep::USUAL);
+        let meta = self.meta(&ctx, UPDATE_LOCATION, key(&ctx), &request, journal::Keep::USUAL);
         let id =
             convert::id("location_id", &request.location_id, ids::LocationId::parse).map_err(rpc::status)?;
         let change = convert::location_change(&request).map_err(rpc::status)?;
@@ -104,7 +96,7 @@ impl StockService for Stock {
 
     async fn post_movement(&self, request: Request<pb::PostMovementRequest>) -> Answer<pb::Posting> {
         let (ctx, request) = rpc::open(request)?;
-        let meta = self.meta(&ctx, POST, key(&ctx), rpc::fingerprint(&request), post::KEEP);
+        let meta = self.meta(&ctx, POST, key(&ctx), &request, post::KEEP);
         let draft = convert::movement_draft("movement", request.movement).map_err(rpc::status)?;
         let done = self.post(&ctx, draft, meta).await.map_err(rpc::status)?;
         self.answer(&ctx, done).await
@@ -118,22 +110,20 @@ impl StockService for Stock {
         edge::batch_size("movements", request.movements.len()).map_err(rpc::status)?;
         let (atomic, omit) = (request.atomic, request.omit_movements);
         let drafts = request.movements.into_iter().enumerate().map(|(at, movement)| {
-            let fingerprint = rpc::fingerprint(&movement);
-            let draft = convert::movement_draft(&format!("movements[{at}]"), Some(movement))?;
-            let key = match (&draft.idempotency_key, key(&ctx)) {
-                (Some(own), _) => Some(own.clone()),
-                (None, batch) => batch.map(|batch| edge::item_key(batch, at)),
+            let key = match movement.idempotency_key.as_str() {
+                "" => key(&ctx).map(|batch| edge::item_key(batch, at)),
+                own => Some(own.to_owned()),
             };
-            let meta = self.meta(&ctx, BATCH_POST, key.as_deref(), fingerprint, post::KEEP);
-            Ok((draft, meta))
+            let meta = self.meta(&ctx, BATCH_POST, key.as_deref(), &movement, post::KEEP);
+            Ok((convert::movement_draft(&format!("movements[{at}]"), Some(movement))?, meta))
         });
+        let drafts = edge::each_key_once(drafts);
         let results = if atomic {
             let drafts = edge::all_valid(drafts).map_err(rpc::status)?;
             let done = self.post_all(&ctx, drafts).await.map_err(|(_, error)| rpc::status(error))?;
             done.into_iter().map(Ok).collect()
         } else {
-            let drafts = edge::each_key_once(drafts.collect());
-            self.post_each(&ctx, drafts).await
+            self.post_each(&ctx, drafts.collect()).await
         };
         let mut answers = Vec::with_capacity(results.len());
         for result in results {
@@ -154,7 +144,7 @@ impl StockService for Stock {
 
     async fn reverse_movement(&self, request: Request<pb::ReverseMovementRequest>) -> Answer<pb::Posting> {
         let (ctx, request) = rpc::open(request)?;
-        let meta = self.meta(&ctx, REVERSE, key(&ctx), rpc::fingerprint(&request), post::KEEP);
+        let meta = self.meta(&ctx, REVERSE, key(&ctx), &request, post::KEEP);
         let id = convert::reversal(&request).map_err(rpc::status)?;
         let done =
             self.reverse(&ctx, id, request.reason_code, request.note, meta).await.map_err(rpc::status)?;

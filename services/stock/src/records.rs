@@ -4,10 +4,10 @@
 //! |---|---|---|---|
 //! | item header | – | facts, totals, up to six balances, one short chunk of layers | <= 1.9 KiB |
 //! | item row `b` + location | balance of a further location | location, on hand, movements, latest | one per location |
-//! | item row `c` + chunk id | up to 128 open layers | receipt, quantity, value | <= 64 per item |
+//! | item row `c` + chunk id | up to 256 open layers | receipt, quantity, value | <= 64 per item |
 //! | item row `d` | issues that wait for goods | issue, quantity, value | <= 48 entries |
 //! | item row `m` + sequence | what later movements did to a movement | settled, returned, reversed by | one per settled, returned or reversed movement |
-//! | index source | document (16) + line (8) | first sequence, count | one per posted line; serves "movements of a document" and "line posted once" |
+//! | index source | document (16) + line (8) | first sequence, count | one per posting, settlement and reversal; serves "movements of a document" and "line posted once" |
 //! | index item | business + variant | – | one per item; serves "all balances" |
 //! | index place | business + location + variant | – | one per item and location; serves "balances of a location" |
 //! | index location | business + location id | – | one per location |
@@ -18,6 +18,7 @@ mod location;
 mod movement;
 
 use bytes::Bytes;
+use calendar::Instant;
 use ids::{AggregateId, BusinessId, LocationId, VariantId};
 use journal::{Damage, Need, Seq};
 use sha2::{Digest, Sha256};
@@ -73,28 +74,34 @@ pub fn document(business: BusinessId, kind: &str, id: &str) -> [u8; 16] {
 
 /// Names a source line, if it has an id: it can be posted once per kind and revision.
 #[must_use]
-pub fn line(business: BusinessId, kind: Kind, source: &Source, reversal_of: Option<Seq>) -> Option<Line> {
-    if source.line.is_empty() {
-        return None;
-    }
-    Some(line_key_of(business, kind, source, &source.line, reversal_of.unwrap_or(0)))
+pub fn line(business: BusinessId, kind: Kind, source: &Source) -> Option<Line> {
+    (!source.line.is_empty()).then(|| line_of(business, kind, source, &source.line, 0))
 }
 
-fn line_key_of(business: BusinessId, kind: Kind, source: &Source, line: &str, distinct: Seq) -> Line {
+fn line_of(business: BusinessId, kind: Kind, source: &Source, line: &str, first: Seq) -> Line {
     let document = document(business, &source.kind, &source.id);
     let number = kind.number().to_be_bytes();
-    let rest = hash(&[line.as_bytes(), &number, &source.revision.to_be_bytes(), &distinct.to_be_bytes()]);
+    let rest = hash(&[line.as_bytes(), &number, &source.revision.to_be_bytes(), &first.to_be_bytes()]);
     let mut key = [0; 24];
     key[..16].copy_from_slice(&document);
     key[16..].copy_from_slice(&rest[..8]);
     key
 }
 
-/// Key of a movement in the source index: its line, or a place of its own in its document.
+/// Row of a movement in the source index: key and value. The movements of one posting share a row, that
+/// of their line or, without one and for a reversal, a place of its own in the document; settlements,
+/// which come after them, have a row each.
 #[must_use]
-pub fn source_key(business: BusinessId, movement: &Movement, first: Seq) -> Line {
-    line(business, movement.kind, &movement.source, movement.reversal_of)
-        .unwrap_or_else(|| line_key_of(business, movement.kind, &movement.source, "", first))
+pub fn source_row(business: BusinessId, movement: &Movement, seq: Seq) -> (Bytes, Bytes) {
+    let source = &movement.cause.source;
+    let (first, count) = match movement.is_physical() {
+        true => (seq - Seq::from(movement.position), movement.position + 1),
+        false => (seq, 1),
+    };
+    let own_line = movement.is_physical() && movement.reversal_of.is_none();
+    let line = own_line.then(|| line(business, movement.kind, source)).flatten();
+    let key = line.unwrap_or_else(|| line_of(business, movement.kind, source, "", first));
+    (line_key(&key), source_value(first, count))
 }
 
 /// The index key of a line.
@@ -103,9 +110,7 @@ pub fn line_key(line: &Line) -> Bytes {
     Bytes::copy_from_slice(line)
 }
 
-/// Value of a row in the source index: first sequence and number of movements.
-#[must_use]
-pub fn source_value(first: Seq, count: u32) -> Bytes {
+fn source_value(first: Seq, count: u32) -> Bytes {
     let mut value = Vec::with_capacity(12);
     value.extend_from_slice(&first.to_be_bytes());
     value.extend_from_slice(&count.to_be_bytes());
@@ -176,4 +181,8 @@ pub fn code_claim(business: BusinessId, code: &str) -> Bytes {
 
 fn id<T>(bytes: &[u8], make: fn([u8; 16]) -> T) -> Result<T, Damage> {
     bytes.try_into().map(make).map_err(|_| Damage("an id has 16 bytes".into()))
+}
+
+fn instant(micros: i64) -> Result<Instant, Damage> {
+    Instant::checked_from_unix_micros(micros).ok_or_else(|| Damage("an instant is out of range".into()))
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ids::{BusinessId, TenantId, VariantId};
+use ids::{BusinessId, LocationId, TenantId, VariantId};
 use money::Currency;
 use proto::catalog::v1 as catalog;
 use proto::catalog::v1::catalog_service_client::CatalogServiceClient;
@@ -14,6 +14,8 @@ use quantity::Factor;
 use rpc::{Ctx, System, Transport};
 use tonic::{Code, Status};
 
+use crate::domain::kind::Virtual;
+use crate::domain::location::virtual_id;
 use crate::domain::movement::{Facts, Method};
 use crate::error::Error;
 
@@ -30,6 +32,15 @@ pub(crate) struct Business {
     pub(crate) cost_scale: u32,
     pub(crate) method: Method,
     pub(crate) backdate_days: u32,
+    /// In the order of [`Virtual::ALL`].
+    virtual_ids: [LocationId; 3],
+}
+
+impl Business {
+    /// Id of a virtual location of the business.
+    pub(crate) fn virtual_id(&self, which: Virtual) -> LocationId {
+        self.virtual_ids[which as usize]
+    }
 }
 
 /// How a unit converts, and whether it has fractions.
@@ -53,7 +64,7 @@ pub(crate) struct Directory {
 impl Directory {
     /// Asks through these transports, as `system`.
     #[must_use]
-    pub fn new(catalog: Transport, tenant: Transport, system: System) -> Self {
+    pub(crate) fn new(catalog: Transport, tenant: Transport, system: System) -> Self {
         Directory {
             catalog: CatalogServiceClient::new(catalog),
             tenant: TenantServiceClient::new(tenant),
@@ -84,6 +95,7 @@ impl Directory {
                 _ => Method::MovingAverage,
             },
             backdate_days: business.backdate_window_days,
+            virtual_ids: Virtual::ALL.map(|which| virtual_id(ctx.tenant, ctx.business, which)),
         });
         self.businesses.insert(key, Arc::clone(&business));
         Ok(business)

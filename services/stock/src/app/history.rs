@@ -18,6 +18,8 @@ use crate::records;
 
 /// Entries that one page looks at: a filter that matches rarely gives short pages, never slow ones.
 const SCAN_MAX: usize = 5_000;
+/// Entries that are read at once, at least.
+const READ_MIN: usize = 100;
 
 /// Which movements.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +35,8 @@ pub(crate) struct Filter {
 
 impl Filter {
     fn matches(&self, movement: &Movement) -> bool {
-        let source =
-            |wanted: &(String, String)| movement.source.kind == wanted.0 && movement.source.id == wanted.1;
+        let found = &movement.cause.source;
+        let source = |(kind, id): &(String, String)| found.kind == *kind && found.id == *id;
         self.location.is_none_or(|location| movement.location == location)
             && (self.kinds.is_empty() || self.kinds.contains(&movement.kind))
             && self.source.as_ref().is_none_or(source)
@@ -65,6 +67,9 @@ impl Stock {
     ) -> Result<Page, Error> {
         let list = format!("movements?{filter:?}");
         let position = PageToken::open(ctx, &list, token)?;
+        if let Some(location) = filter.location {
+            self.location(ctx, location).await?;
+        }
         match filter.variant {
             Some(variant) => self.of_variant(ctx, variant, filter, size, &list, position).await,
             None => self.of_document(ctx, filter, size, &list, position).await,
@@ -98,7 +103,7 @@ impl Stock {
             && scanned < SCAN_MAX
         {
             let (from, to) = if filter.oldest_first { (start, view.seq) } else { (1, start) };
-            let chunk = self.items.entries(scope, from, to, order, size).await?;
+            let chunk = self.items.entries(scope, from, to, order, size.max(READ_MIN)).await?;
             next = None;
             for posted in chunk {
                 if found.len() == size || scanned == SCAN_MAX {

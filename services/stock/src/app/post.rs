@@ -6,13 +6,14 @@ use std::sync::Arc;
 use ids::{AggregateId, LocationId, MovementId, VariantId};
 use journal::{Answer, Keep, Meta, Posted, Request, Seq};
 use problem::reason;
+use quantity::Factor;
 use rpc::Ctx;
 
 use crate::app::{Stock, item_scope, refused, scope};
 use crate::convert::{MovementDraft, movement_id};
 use crate::domain::item::Command;
-use crate::domain::location::{Location, Usage, virtual_id};
-use crate::domain::movement::{Facts, Movement};
+use crate::domain::location::{Location, Usage};
+use crate::domain::movement::{Cause, Entered, Facts, Movement};
 use crate::domain::post::Post;
 use crate::domain::reverse::Reverse;
 use crate::error::Error;
@@ -29,10 +30,30 @@ impl Stock {
     /// Posts one movement.
     pub(crate) async fn post(&self, ctx: &Ctx, draft: MovementDraft, meta: Meta) -> Result<Done, Error> {
         let variant = draft.variant;
-        let (facts, command) = self.prepare(ctx, draft, &mut Known::default()).await?;
+        let (facts, command) = match self.prepare(ctx, draft, &mut Known::default()).await {
+            Ok(prepared) => prepared,
+            Err(error) => return self.posted_before(ctx, &meta, error).await,
+        };
         let request = Request { command, meta };
         let answer = self.items.submit(item_scope(ctx, variant), request).await;
         self.done(ctx, facts, answer.map_err(|rejection| refused(rejection, None))?)
+    }
+
+    /// The answer of an earlier call with the same key, when what it named cannot be looked up any more;
+    /// otherwise the `error` of looking it up.
+    async fn posted_before(&self, ctx: &Ctx, meta: &Meta, error: Error) -> Result<Done, Error> {
+        let row = self.items.store().key(ctx.tenant, meta.key).await.map_err(journal::Error::from)?;
+        let Some(row) = row else { return Err(error) };
+        if row.fingerprint != meta.fingerprint {
+            return Err(Error::Journal(journal::Error::IdempotencyConflict));
+        }
+        let view = self.items.read(scope(ctx, row.aggregate), |_| vec![]).await?;
+        let (Some(facts), Some((_, movements))) =
+            (view.and_then(|view| view.state.facts), self.items.find(ctx.tenant, meta.key).await?)
+        else {
+            return Err(error);
+        };
+        Ok(Done { facts: Arc::new(facts), movements, replayed: true })
     }
 
     /// Posts movements, each by itself.
@@ -49,19 +70,18 @@ impl Stock {
             let prepared = match draft {
                 Ok((draft, meta)) => {
                     let item = records::item_id(ctx.business, draft.variant);
-                    let prepared = self.prepare(ctx, draft, &mut known).await;
-                    prepared.map(|(facts, command)| (facts, item, Request { command, meta }))
+                    match self.prepare(ctx, draft, &mut known).await {
+                        Ok((facts, command)) => {
+                            requests.push((item, Request { command, meta }));
+                            waiting.push((at, facts));
+                            Err(Error::Unprepared) // replaced below
+                        }
+                        Err(error) => self.posted_before(ctx, &meta, error).await,
+                    }
                 }
                 Err(error) => Err(error),
             };
-            results.push(match prepared {
-                Ok((facts, item, request)) => {
-                    requests.push((item, request));
-                    waiting.push((at, facts));
-                    Err(Error::Unprepared) // replaced below
-                }
-                Err(error) => Err(error.within("movements", at)),
-            });
+            results.push(prepared.map_err(|error| error.within("movements", at)));
         }
         let answers = self.items.submit_each(ctx.tenant, requests).await;
         for ((at, facts), answer) in waiting.into_iter().zip(answers) {
@@ -80,12 +100,20 @@ impl Stock {
         let mut known = Known::default();
         let mut requests = Vec::with_capacity(drafts.len());
         let mut all_facts = Vec::with_capacity(drafts.len());
-        for (at, (draft, meta)) in drafts.into_iter().enumerate() {
+        let mut drafts = drafts.into_iter().enumerate();
+        while let Some((at, (draft, meta))) = drafts.next() {
             let item = records::item_id(ctx.business, draft.variant);
-            let prepared = self.prepare(ctx, draft, &mut known).await;
-            let (facts, command) = prepared.map_err(|error| (at, error.within("movements", at)))?;
-            all_facts.push(facts);
-            requests.push((item, Request { command, meta }));
+            match self.prepare(ctx, draft, &mut known).await {
+                Ok((facts, command)) => {
+                    all_facts.push(facts);
+                    requests.push((item, Request { command, meta }));
+                }
+                Err(error) => {
+                    let before = requests.into_iter().map(|(_, request): (_, Request<Command>)| request.meta);
+                    let metas = before.chain([meta]).chain(drafts.map(|(_, (_, meta))| meta)).collect();
+                    return self.all_posted_before(ctx, metas, at, error.within("movements", at)).await;
+                }
+            }
         }
         let answers = self.items.submit_all(ctx.tenant, requests).await;
         let answers = answers.map_err(|refusal| {
@@ -93,6 +121,20 @@ impl Stock {
         })?;
         let dones = all_facts.into_iter().zip(answers).map(|(facts, answer)| self.done(ctx, facts, answer));
         dones.enumerate().map(|(at, done)| done.map_err(|error| (at, error))).collect()
+    }
+
+    async fn all_posted_before(
+        &self,
+        ctx: &Ctx,
+        metas: Vec<Meta>,
+        at: usize,
+        error: Error,
+    ) -> Result<Vec<Done>, (usize, Error)> {
+        let mut done = Vec::with_capacity(metas.len());
+        for meta in metas {
+            done.push(self.posted_before(ctx, &meta, error.clone()).await.map_err(|error| (at, error))?);
+        }
+        Ok(done)
     }
 
     /// Takes back the posting that a movement belongs to.
@@ -111,8 +153,11 @@ impl Stock {
                 places.push(self.location(ctx, posted.event.location).await?.0);
             }
         }
-        let originals = posting.into_iter().map(|posted| (posted.seq, posted.event)).collect();
-        let command = Command::Reverse(Box::new(Reverse { originals, places, reason_code, note }));
+        let originals: Vec<_> = posting.into_iter().map(|posted| (posted.seq, posted.event)).collect();
+        let Some((_, first)) = originals.first() else { return Err(Error::NotFound) };
+        let Cause { entered, source, .. } = Cause::clone(&first.cause);
+        let cause = Arc::new(Cause { entered, source, reason_code, note });
+        let command = Command::Reverse(Box::new(Reverse { originals, places, cause }));
         let answer = self.items.submit(scope(ctx, aggregate), Request { command, meta }).await;
         self.done(ctx, facts, answer.map_err(|rejection| refused(rejection, None))?)
     }
@@ -133,15 +178,7 @@ impl Stock {
     ) -> Result<(Arc<Facts>, Command), Error> {
         let business = self.directory.business(ctx).await?;
         let (facts, opened) = self.facts(ctx, draft.variant, known).await?;
-        let mut unit = None;
-        if let Some(code) = draft.unit.as_ref().filter(|code| **code != facts.base_unit) {
-            unit = self.directory.unit(ctx, draft.variant, code).await?;
-            if unit.is_none() {
-                let detail =
-                    format!("'{code}' is no unit of this variant; its base unit is '{}'", facts.base_unit);
-                return Err(Error::field("movement.unit", reason::UNKNOWN_VALUE, detail));
-            }
-        }
+        let (entered, integral) = self.entered(ctx, &draft, &facts).await?;
         let place = self.real_location(ctx, draft.location, "movement.location_id", known).await?;
         let to = match draft.to {
             Some(to) => Some(self.real_location(ctx, to, "movement.to_location_id", known).await?),
@@ -151,28 +188,45 @@ impl Stock {
             Some(original) => Some(self.original(ctx, &draft, original).await?),
             None => None,
         };
+        let line = records::line(ctx.business, draft.kind, &draft.source);
+        let (source, reason_code, note) = (draft.source, draft.reason_code, draft.note);
         let post = Post {
-            business: ctx.business,
             kind: draft.kind,
             direction: draft.direction,
             place,
             to,
-            counterpart: virtual_id(ctx.tenant, ctx.business, draft.kind.counterpart()),
-            quantity: draft.quantity,
-            unit: draft.unit,
-            factor: unit.map(|unit| unit.factor),
-            integral: unit.is_some_and(|unit| unit.integral),
+            counterpart: business.virtual_id(draft.kind.counterpart()),
+            cause: Arc::new(Cause { entered, source, reason_code, note }),
+            line,
+            integral,
             cost: draft.cost,
-            source: draft.source,
-            reason_code: draft.reason_code,
-            note: draft.note,
             occurred_at: draft.occurred_at,
             may_backdate: ctx.permissions.allows("stock.backdate"),
             backdate_days: business.backdate_days,
             return_of,
-            facts: (!opened).then(|| Facts::clone(&facts)),
+            facts: (!opened).then(|| Arc::clone(&facts)),
         };
         Ok((facts, Command::Post(Box::new(post))))
+    }
+
+    /// What the person typed, and whether fractions of its unit are refused.
+    async fn entered(
+        &self,
+        ctx: &Ctx,
+        draft: &MovementDraft,
+        facts: &Facts,
+    ) -> Result<(Entered, bool), Error> {
+        let quantity = draft.quantity;
+        let code = draft.unit.as_ref().filter(|code| **code != facts.base_unit);
+        let Some(code) = code else {
+            return Ok((Entered { quantity, unit: facts.base_unit.clone(), factor: Factor::ONE }, false));
+        };
+        let Some(unit) = self.directory.unit(ctx, draft.variant, code).await? else {
+            let detail =
+                format!("'{code}' is no unit of this variant; its base unit is '{}'", facts.base_unit);
+            return Err(Error::field("movement.unit", reason::UNKNOWN_VALUE, detail));
+        };
+        Ok((Entered { quantity, unit: code.clone(), factor: unit.factor }, unit.integral))
     }
 
     /// Facts of the item, and whether it has a movement that fixed them.

@@ -8,11 +8,10 @@ use journal::{Need, Seq};
 use quantity::Quantity;
 
 use crate::domain::kind::{Flow, Kind};
-use crate::domain::movement::{Facts, Method, Movement, Source};
+use crate::domain::movement::{Facts, Method, Movement, Slice};
 use crate::domain::pool::{Deficit, Pool};
 use crate::domain::post::Post;
 use crate::domain::reverse::Reverse;
-use crate::error::Error;
 use crate::records::{self, Line};
 
 /// Locations whose balance is in the header; further ones have a row each.
@@ -115,9 +114,7 @@ impl Item {
         if let Some(to) = &post.to {
             self.need_balance(to.id, needs);
         }
-        if let Some(line) = records::line(post.business, post.kind, &post.source, None)
-            && !self.lines.contains_key(&line)
-        {
+        if let Some(line) = post.line.filter(|line| !self.lines.contains_key(line)) {
             needs.push(Need::Index { index: records::INDEX_SOURCE, key: records::line_key(&line) });
         }
         let arrives = match post.kind.flow() {
@@ -131,7 +128,7 @@ impl Item {
         } else if post.kind == Kind::ReturnSupplier {
             needs.extend(self.pool.layers.missing().into_iter().map(records::chunk_need));
         } else if post.kind.flow() != Flow::Move {
-            let quantity = post.base_quantity().unwrap_or(post.quantity);
+            let quantity = post.base_quantity().unwrap_or_default();
             needs.extend(self.pool.layers.missing_for(quantity).into_iter().map(records::chunk_need));
         }
         if let Some((seq, _)) = &post.return_of {
@@ -140,8 +137,10 @@ impl Item {
     }
 
     fn needs_to_reverse(&self, reverse: &Reverse, needs: &mut Vec<Need>) {
-        self.need_deficits(true, needs);
-        needs.extend(self.pool.layers.missing().into_iter().map(records::chunk_need));
+        if reverse.originals.iter().any(|(_, movement)| movement.kind.flow() != Flow::Move) {
+            self.need_deficits(true, needs);
+            needs.extend(self.pool.layers.missing().into_iter().map(records::chunk_need));
+        }
         for (seq, movement) in &reverse.originals {
             self.need_balance(movement.location, needs);
             self.need_marks(*seq, needs);
@@ -231,16 +230,10 @@ impl Item {
             pool.layers.restore(*slice);
         }
         if let Some((quantity, value)) = movement.layer {
-            pool.layers.push(crate::domain::movement::Slice { receipt: seq, quantity, value });
+            pool.layers.push(Slice { receipt: seq, quantity, value });
         }
         for cover in &movement.covered {
-            for deficit in pool.deficits.iter_mut().filter(|deficit| deficit.issue == cover.issue) {
-                deficit.quantity -= cover.quantity;
-                deficit.value -= cover.provisional;
-            }
-        }
-        if !movement.covered.is_empty() {
-            pool.deficits.retain(|deficit| !deficit.quantity.is_zero());
+            pool.end(cover);
             self.dirty_deficits = true;
         }
         if let Some((quantity, value)) = movement.provisional {
@@ -269,7 +262,7 @@ impl Item {
         if let Some(original) = movement.return_of {
             // A reversed return gives back what can be returned.
             let back = movement.reversal_of.is_some();
-            let (quantity, value) = (movement.quantity.abs(), movement.value.abs());
+            let (quantity, value) = (movement.quantity.abs(), (movement.value + movement.variance).abs());
             self.mark(original, |marks| {
                 marks.returned = if back { marks.returned - quantity } else { marks.returned + quantity };
                 marks.returned_value += if back { -value } else { value };
@@ -289,21 +282,8 @@ impl Item {
     #[must_use]
     pub fn line_of(&self, movement: &Movement) -> Option<Line> {
         let business = self.facts.as_ref()?.business;
-        records::line(business, movement.kind, &movement.source, movement.reversal_of)
-    }
-
-    /// Refuses a source line that was posted already.
-    pub(crate) fn check_line(
-        &self,
-        business: ids::BusinessId,
-        kind: Kind,
-        source: &Source,
-    ) -> Result<(), Error> {
-        let line = records::line(business, kind, source, None);
-        match line.and_then(|line| self.lines.get(&line).copied().flatten()) {
-            Some(sequence) => Err(Error::SourceAlreadyPosted { sequence }),
-            None => Ok(()),
-        }
+        let posts = movement.is_physical() && movement.reversal_of.is_none();
+        posts.then(|| records::line(business, movement.kind, &movement.cause.source)).flatten()
     }
 }
 

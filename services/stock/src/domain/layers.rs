@@ -2,8 +2,8 @@
 //!
 //! A busy item can have thousands of open layers, and one issue may cross hundreds. They are kept in
 //! chunks of [`CHUNK_LAYERS`], each a state row, so that an issue loads and rewrites what it touches; a
-//! single short chunk lives in the header. Where a chunk is stored depends on the movements alone,
-//! never on when they were saved, so that a replay leads to the same rows.
+//! single short chunk lives in the header. Where a layer is stored depends on the movements alone, never on
+//! when they were saved, so that a replay leads to the same rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,23 +13,26 @@ use quantity::Quantity;
 use crate::domain::movement::Slice;
 use crate::domain::pool::share;
 
-/// Layers in one chunk.
+/// Layers of a chunk that arriving goods still go into.
 pub const CHUNK_LAYERS: usize = 128;
+/// Layers of a chunk; one that grows longer, by layers that come back, becomes two.
+pub const CHUNK_LAYERS_MAX: usize = 2 * CHUNK_LAYERS;
 /// Layers of a chunk that is stored in the header.
 pub const INLINE_LAYERS: usize = 12;
-/// Chunks of an item: more open receipts than `CHUNKS_MAX * CHUNK_LAYERS` are refused.
+/// Chunks of an item: the header has room for the directory of so many.
 pub const CHUNKS_MAX: usize = 64;
 
 /// What the header knows of a chunk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Chunk {
-    /// Names the row; chunks are ordered by it.
+    /// Names the row. A chunk holds the receipts from its id up to the next chunk's; the first one holds
+    /// earlier receipts too.
     pub id: Seq,
     /// Quantity in it.
     pub quantity: Quantity,
     /// Layers in it.
     pub layers: u32,
-    /// It is a row; otherwise it is in the header.
+    /// It is a row; otherwise it is in the header, the only chunk of the item.
     pub row: bool,
 }
 
@@ -40,7 +43,7 @@ pub struct Layers {
     pub directory: Vec<Chunk>,
     /// Chunks that are in memory.
     pub loaded: BTreeMap<Seq, Vec<Slice>>,
-    /// Rows that changed since they were last saved.
+    /// Rows to write, or to remove, since they were last saved.
     pub dirty: BTreeSet<Seq>,
 }
 
@@ -68,16 +71,14 @@ impl Layers {
 
     /// The last chunk, if arriving goods go into it and it is not loaded.
     pub fn missing_last(&self) -> Option<Seq> {
-        self.directory
-            .last()
-            .filter(|chunk| (chunk.layers as usize) < CHUNK_LAYERS && !self.loaded.contains_key(&chunk.id))
-            .map(|chunk| chunk.id)
+        let last = self.directory.last().filter(|chunk| (chunk.layers as usize) < CHUNK_LAYERS);
+        last.map(|chunk| chunk.id).filter(|id| !self.loaded.contains_key(id))
     }
 
-    /// True if no further chunk may be opened.
+    /// True if goods that arrive would open a chunk too many.
     pub fn is_full(&self) -> bool {
-        self.directory.len() >= CHUNKS_MAX
-            && self.directory.last().is_none_or(|chunk| chunk.layers as usize >= CHUNK_LAYERS)
+        CHUNKS_MAX <= self.directory.len()
+            && self.directory.last().is_some_and(|chunk| CHUNK_LAYERS <= chunk.layers as usize)
     }
 
     /// The open layers of loaded chunks, oldest first.
@@ -90,81 +91,118 @@ impl Layers {
         self.directory.iter().map(|chunk| chunk.quantity).sum()
     }
 
+    /// The open layer of a receipt, if its chunk is loaded.
+    pub fn of(&self, receipt: Seq) -> Option<&Slice> {
+        let chunk = self.directory.get(self.chunk_of(receipt))?;
+        let layers = self.loaded.get(&chunk.id)?;
+        layers.binary_search_by_key(&receipt, |layer| layer.receipt).ok().map(|at| &layers[at])
+    }
+
     /// Adds goods that arrived last.
     pub fn push(&mut self, layer: Slice) {
-        let last = self.directory.last().map(|chunk| (chunk.id, chunk.layers as usize));
-        match last {
-            Some((id, layers)) if layers < CHUNK_LAYERS => self.insert_into(id, layer),
-            _ => self.open(self.directory.len(), layer),
+        match self.directory.last() {
+            Some(last) if (last.layers as usize) < CHUNK_LAYERS => {
+                self.insert(self.directory.len() - 1, layer);
+            }
+            _ => self.open(layer),
         }
     }
 
     /// Puts goods back that an issue had taken: into their layer, or where their layer was.
     pub fn restore(&mut self, layer: Slice) {
-        let at = self.directory.partition_point(|chunk| chunk.id <= layer.receipt);
-        match at.checked_sub(1).map(|before| self.directory[before].id) {
-            Some(id) => self.insert_into(id, layer),
-            None => self.open(0, layer),
+        if self.directory.is_empty() {
+            self.open(layer);
+        } else {
+            self.insert(self.chunk_of(layer.receipt), layer);
         }
     }
 
     /// Takes goods out of a layer, with their share of what the receipt was worth.
     pub fn take(&mut self, receipt: Seq, quantity: Quantity) {
-        let holds = |layers: &Vec<Slice>| layers.iter().any(|layer| layer.receipt == receipt);
-        let Some(id) = self.loaded.iter().find(|(_, layers)| holds(layers)).map(|(id, _)| *id) else {
-            return;
-        };
-        let layers = self.loaded.entry(id).or_default();
-        for layer in layers.iter_mut().filter(|layer| layer.receipt == receipt) {
+        let at = self.chunk_of(receipt);
+        self.change(at, |layers| {
+            let Ok(at) = layers.binary_search_by_key(&receipt, |layer| layer.receipt) else {
+                panic!("receipt {receipt} has no open layer");
+            };
+            let layer = &mut layers[at];
+            assert!(quantity <= layer.quantity, "a layer has what is taken from it");
             layer.value -= share(layer.value, quantity, layer.quantity);
             layer.quantity -= quantity;
-        }
-        layers.retain(|layer| !layer.quantity.is_zero());
-        self.refresh(id);
+            if layer.quantity.is_zero() {
+                layers.remove(at);
+            }
+            -quantity
+        });
     }
 
-    /// The open layer of a receipt, if its chunk is loaded.
-    pub fn of(&self, receipt: Seq) -> Option<&Slice> {
-        self.iter().find(|layer| layer.receipt == receipt)
+    /// Position of the chunk that a receipt's layer belongs to.
+    fn chunk_of(&self, receipt: Seq) -> usize {
+        self.directory.partition_point(|chunk| chunk.id <= receipt).saturating_sub(1)
     }
 
-    fn open(&mut self, at: usize, layer: Slice) {
-        // Only one chunk can be in the header: the first of an item that has no other.
+    /// Opens a last chunk.
+    fn open(&mut self, layer: Slice) {
+        // Only the first chunk of an item that has no other can be in the header.
         let row = !self.directory.is_empty();
-        let chunk = Chunk { id: layer.receipt, quantity: layer.quantity, layers: 1, row };
-        self.directory.insert(at, chunk);
-        self.loaded.insert(layer.receipt, vec![layer]);
-        self.dirty.insert(layer.receipt);
+        let id = layer.receipt;
+        self.directory.push(Chunk { id, quantity: layer.quantity, layers: 1, row });
+        self.loaded.insert(id, vec![layer]);
+        if row {
+            self.dirty.insert(id);
+        }
     }
 
-    fn insert_into(&mut self, id: Seq, layer: Slice) {
-        let layers = self.loaded.entry(id).or_default();
-        match layers.binary_search_by_key(&layer.receipt, |open| open.receipt) {
-            Ok(at) => {
-                layers[at].quantity += layer.quantity;
-                layers[at].value += layer.value;
+    fn insert(&mut self, at: usize, layer: Slice) {
+        self.change(at, |layers| {
+            match layers.binary_search_by_key(&layer.receipt, |open| open.receipt) {
+                Ok(at) => {
+                    layers[at].quantity += layer.quantity;
+                    layers[at].value += layer.value;
+                }
+                Err(at) => layers.insert(at, layer),
             }
-            Err(at) => layers.insert(at, layer),
-        }
-        self.refresh(id);
+            layer.quantity
+        });
+        self.split(at);
     }
 
-    fn refresh(&mut self, id: Seq) {
-        self.dirty.insert(id);
-        let Some(at) = self.directory.iter().position(|chunk| chunk.id == id) else { return };
-        let layers = self.loaded.get(&id).map_or(&[][..], Vec::as_slice);
-        if layers.is_empty() {
-            // Its row, if it has one, is removed when the change is saved.
-            let row = self.directory.remove(at).row;
-            self.loaded.remove(&id);
-            if !row {
-                self.dirty.remove(&id);
-            }
-            return;
-        }
+    /// Changes a chunk; `change` says by how much its quantity grew.
+    fn change(&mut self, at: usize, change: impl FnOnce(&mut Vec<Slice>) -> Quantity) {
+        let Some(layers) = self.directory.get(at).and_then(|chunk| self.loaded.get_mut(&chunk.id)) else {
+            panic!("a chunk that was not loaded is changed");
+        };
         let chunk = &mut self.directory[at];
-        chunk.quantity = layers.iter().map(|layer| layer.quantity).sum();
+        chunk.quantity += change(layers);
         chunk.layers = u32::try_from(layers.len()).unwrap_or(u32::MAX);
-        chunk.row = chunk.row || layers.len() > INLINE_LAYERS;
+        chunk.row = chunk.row || INLINE_LAYERS < layers.len();
+        if chunk.row {
+            self.dirty.insert(chunk.id);
+        }
+        if layers.is_empty() {
+            let id = self.directory.remove(at).id;
+            self.loaded.remove(&id);
+        }
+    }
+
+    /// Makes two chunks of one that is too long.
+    fn split(&mut self, at: usize) {
+        let old = self.directory[at].id;
+        let Some(layers) = self.loaded.get_mut(&old).filter(|layers| CHUNK_LAYERS_MAX < layers.len()) else {
+            return;
+        };
+        let later = layers.split_off(CHUNK_LAYERS);
+        let earlier = std::mem::take(layers);
+        self.loaded.remove(&old);
+        self.directory.remove(at);
+        // The first chunk's id may be greater than its first receipts: then neither half can have it.
+        let id = if old < later[0].receipt { old } else { earlier[0].receipt };
+        self.dirty.insert(old);
+        for (id, layers) in [(later[0].receipt, later), (id, earlier)] {
+            let quantity = layers.iter().map(|layer| layer.quantity).sum();
+            let count = u32::try_from(layers.len()).unwrap_or(u32::MAX);
+            self.directory.insert(at, Chunk { id, quantity, layers: count, row: true });
+            self.loaded.insert(id, layers);
+            self.dirty.insert(id);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The event of the stock ledger: a movement, with everything that it changes.
 
+use std::sync::Arc;
+
 use calendar::Instant;
 use ids::{BusinessId, LocationId, VariantId};
 use journal::Seq;
@@ -74,6 +76,19 @@ pub struct Entered {
     pub factor: Factor,
 }
 
+/// What caused a posting: the same for all its movements.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cause {
+    /// What the person typed.
+    pub entered: Entered,
+    /// The document line.
+    pub source: Source,
+    /// Why; may be empty.
+    pub reason_code: String,
+    /// In words; may be empty.
+    pub note: String,
+}
+
 /// A part of a receipt, with its value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Slice {
@@ -127,8 +142,10 @@ pub struct Movement {
     pub pool_quantity_after: Quantity,
     /// Value of the cost pool.
     pub pool_value_after: i64,
-    /// What the person typed.
-    pub entered: Entered,
+    /// What caused it.
+    pub cause: Arc<Cause>,
+    /// Business time.
+    pub occurred_at: Instant,
     /// Receipts that an issue took.
     pub consumed: Vec<Slice>,
     /// Layers that come back (a reversed issue).
@@ -139,14 +156,6 @@ pub struct Movement {
     pub covered: Vec<Cover>,
     /// The shortage of an issue: how much left without stock, at which value.
     pub provisional: Option<(Quantity, i64)>,
-    /// The document line.
-    pub source: Source,
-    /// Why; may be empty.
-    pub reason_code: String,
-    /// In words; may be empty.
-    pub note: String,
-    /// Business time.
-    pub occurred_at: Instant,
     /// A movement of this location with a later `occurred_at` was there already.
     pub late: bool,
     /// The movement that it takes back.
@@ -155,6 +164,9 @@ pub struct Movement {
     pub return_of: Option<Seq>,
     /// The issue that it settles.
     pub settles: Option<Seq>,
+    /// With the moving average, what a reversal could not take back: `value + variance` is the exact
+    /// opposite of the original.
+    pub variance: i64,
     /// In force when it was posted.
     pub method: Method,
 }

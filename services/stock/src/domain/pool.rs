@@ -30,6 +30,14 @@ pub struct Deficit {
     pub value: i64,
 }
 
+impl Deficit {
+    /// What is left of it when `cover` has ended a part; `None` if nothing is.
+    fn less(self, cover: &Cover) -> Option<Deficit> {
+        let (quantity, value) = (self.quantity - cover.quantity, self.value - cover.provisional);
+        (!quantity.is_zero()).then_some(Deficit { issue: self.issue, quantity, value })
+    }
+}
+
 /// The stock of a variant in a business, as seen by cost.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pool {
@@ -148,11 +156,16 @@ impl Pool {
     }
 
     /// Puts `quantity` worth `value` in: shortages are covered first, at the cost of these goods.
+    /// `ended` is a shortage, or a part of one, that is covered already.
     #[must_use]
-    pub fn put(&self, quantity: Quantity, value: i64) -> Put {
+    pub fn put(&self, quantity: Quantity, value: i64, ended: Option<&Cover>) -> Put {
         let (mut left, mut worth) = (quantity, value);
         let mut covered = Vec::new();
-        for deficit in &self.deficits {
+        let open = self.deficits.iter().filter_map(|deficit| match ended {
+            Some(cover) if cover.issue == deficit.issue => deficit.less(cover),
+            _ => Some(*deficit),
+        });
+        for deficit in open {
             if left.is_zero() {
                 break;
             }
@@ -168,5 +181,15 @@ impl Pool {
             covered.push(cover);
         }
         Put { covered, layer: left.is_positive().then_some((left, worth)) }
+    }
+
+    /// Ends a shortage, or a part of it.
+    pub fn end(&mut self, cover: &Cover) {
+        if let Some(at) = self.deficits.iter().position(|deficit| deficit.issue == cover.issue) {
+            match self.deficits[at].less(cover) {
+                Some(rest) => self.deficits[at] = rest,
+                None => drop(self.deficits.remove(at)),
+            }
+        }
     }
 }

@@ -1,18 +1,21 @@
 //! Decides a posting: which movements a draft becomes.
 
+use std::sync::Arc;
+
 use calendar::Instant;
-use ids::{BusinessId, LocationId};
+use ids::LocationId;
 use journal::Seq;
 use money::{Currency, UnitPrice, div_half_away};
 use problem::{Invalid, reason};
-use quantity::{Factor, Quantity};
+use quantity::Quantity;
 
 use crate::domain::item::Item;
 use crate::domain::kind::{Flow, Kind};
 use crate::domain::location::{Location, NegativePolicy, Status};
-use crate::domain::movement::{Cover, Entered, Facts, Movement, Slice, Source};
+use crate::domain::movement::{Cause, Cover, Facts, Movement, Slice};
 use crate::domain::pool::{CONSUMED_MAX, DEFICITS_MAX, Taken, VALUE_MAX, share};
 use crate::error::Error;
+use crate::records::Line;
 
 /// How far ahead of our clock a movement may be dated, in seconds: clocks differ.
 pub const FUTURE_S_MAX: i64 = 300;
@@ -45,8 +48,6 @@ pub enum Cost {
 /// A checked draft, with what the decision needs to know of other aggregates.
 #[derive(Clone, Debug)]
 pub struct Post {
-    /// The business that posts.
-    pub business: BusinessId,
     /// What it is.
     pub kind: Kind,
     /// For adjustments.
@@ -57,22 +58,14 @@ pub struct Post {
     pub to: Option<Location>,
     /// Who takes the other leg, unless it is a transfer.
     pub counterpart: LocationId,
-    /// In `unit`, positive.
-    pub quantity: Quantity,
-    /// `None`: the base unit.
-    pub unit: Option<String>,
-    /// Base units per unit, once known.
-    pub factor: Option<Factor>,
-    /// Fractions of `unit` are refused.
+    /// What was entered, from which document, why; the entered quantity is positive.
+    pub cause: Arc<Cause>,
+    /// The source line, if it can be posted once only: see [`crate::records::line`].
+    pub line: Option<Line>,
+    /// Fractions of the entered unit are refused.
     pub integral: bool,
     /// What it costs.
     pub cost: Option<Cost>,
-    /// The document line.
-    pub source: Source,
-    /// Why.
-    pub reason_code: String,
-    /// In words.
-    pub note: String,
     /// Business time; now when absent.
     pub occurred_at: Option<Instant>,
     /// The caller may date before existing movements.
@@ -81,15 +74,15 @@ pub struct Post {
     pub backdate_days: u32,
     /// The movement that is returned.
     pub return_of: Option<(Seq, Movement)>,
-    /// Variant and business, once known.
-    pub facts: Option<Facts>,
+    /// What the first movement of the item fixes; not needed once there is one.
+    pub facts: Option<Arc<Facts>>,
 }
 
 impl Post {
-    /// The quantity in base units, if the factor is known and it can be expressed.
+    /// The quantity in base units, if it can be expressed.
     #[must_use]
     pub fn base_quantity(&self) -> Option<Quantity> {
-        self.factor.unwrap_or(Factor::ONE).to_base(self.quantity).ok()
+        self.cause.entered.factor.to_base(self.cause.entered.quantity).ok()
     }
 }
 
@@ -97,39 +90,34 @@ impl Post {
 pub(crate) struct Draft<'a> {
     item: &'a Item,
     facts: &'a Facts,
-    open: bool,
+    cause: &'a Arc<Cause>,
+    occurred_at: Instant,
     balances: Vec<(LocationId, Quantity)>,
     on_hand: Quantity,
-    pool_quantity: Quantity,
     pool_value: i64,
     movements: Vec<Movement>,
     settlements: Vec<(Leg, Seq)>,
 }
 
 /// One movement to add to a posting.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct Leg {
     pub(crate) kind: Kind,
     pub(crate) location: LocationId,
     pub(crate) counterpart: LocationId,
     pub(crate) quantity: Quantity,
     pub(crate) value: i64,
-    pub(crate) entered: Entered,
-    pub(crate) source: Source,
-    pub(crate) reason_code: String,
-    pub(crate) note: String,
-    pub(crate) occurred_at: Instant,
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(item: &'a Item, facts: &'a Facts) -> Self {
+    pub(crate) fn new(item: &'a Item, facts: &'a Facts, cause: &'a Arc<Cause>, occurred_at: Instant) -> Self {
         Draft {
             item,
             facts,
-            open: item.facts.is_none(),
+            cause,
+            occurred_at,
             balances: Vec::with_capacity(2),
             on_hand: item.on_hand,
-            pool_quantity: item.pool.quantity,
             pool_value: item.pool.value,
             movements: Vec::with_capacity(2),
             settlements: Vec::new(),
@@ -156,11 +144,10 @@ impl<'a> Draft<'a> {
         self.balances.retain(|(known, _)| *known != leg.location);
         self.balances.push((leg.location, after));
         (self.on_hand, self.pool_value) = (on_hand, value);
-        self.pool_quantity = on_hand;
         let latest = self.item.balances.get(&leg.location).map(|balance| balance.latest);
         let position = u32::try_from(self.movements.len()).unwrap_or(u32::MAX);
         let movement = Movement {
-            facts: (self.open && position == 0).then(|| self.facts.clone()),
+            facts: (self.item.facts.is_none() && position == 0).then(|| self.facts.clone()),
             position,
             kind: leg.kind,
             location: leg.location,
@@ -172,20 +159,18 @@ impl<'a> Draft<'a> {
             value: leg.value,
             pool_quantity_after: on_hand,
             pool_value_after: value,
-            entered: leg.entered,
+            cause: Arc::clone(self.cause),
+            occurred_at: self.occurred_at,
             consumed: vec![],
             restored: vec![],
             layer: None,
             covered: vec![],
             provisional: None,
-            source: leg.source,
-            reason_code: leg.reason_code,
-            note: leg.note,
-            occurred_at: leg.occurred_at,
-            late: latest.is_some_and(|latest| leg.occurred_at < latest),
+            late: latest.is_some_and(|latest| self.occurred_at < latest),
             reversal_of: None,
             return_of: None,
             settles: None,
+            variance: 0,
             method: self.facts.method,
         };
         assert!(movement.balance_before + movement.quantity == movement.balance_after, "INV-3");
@@ -195,15 +180,10 @@ impl<'a> Draft<'a> {
 
     /// Lets arriving goods, the movement added last, cover shortages. Those whose cost was assumed
     /// differently are settled by movements of value at the end of the posting.
-    pub(crate) fn cover(&mut self, covered: Vec<Cover>, leg: &Leg) {
+    pub(crate) fn cover(&mut self, covered: Vec<Cover>, leg: Leg) {
         for cover in covered.iter().filter(|cover| cover.actual != cover.provisional) {
-            let settlement = Leg {
-                kind: Kind::ValueSettlement,
-                quantity: Quantity::ZERO,
-                value: cover.provisional - cover.actual,
-                entered: Entered { quantity: Quantity::ZERO, ..leg.entered.clone() },
-                ..leg.clone()
-            };
+            let value = cover.provisional - cover.actual;
+            let settlement = Leg { kind: Kind::ValueSettlement, quantity: Quantity::ZERO, value, ..leg };
             self.settlements.push((settlement, cover.issue));
         }
         if let Some(arrival) = self.movements.last_mut() {
@@ -219,8 +199,7 @@ impl<'a> Draft<'a> {
         if MOVEMENTS_MAX < self.movements.len() {
             return Err(Error::QuantityLimit { what: "a posting has at most 63 movements; split it" });
         }
-        assert!(self.on_hand == self.pool_quantity, "INV-4: the pool holds what the locations hold");
-        assert!(!self.pool_quantity.is_zero() || self.pool_value == 0, "INV-4: no value without quantity");
+        assert!(!self.on_hand.is_zero() || self.pool_value == 0, "INV-4: no value without quantity");
         Ok(self.movements)
     }
 }
@@ -228,24 +207,15 @@ impl<'a> Draft<'a> {
 /// Decides what a draft becomes: one movement, two for a transfer, more if an issue takes very many
 /// receipts or if arriving goods settle shortages.
 pub(crate) fn post(item: &Item, post: &Post, now: Instant) -> Result<Vec<Movement>, Error> {
-    let Some(facts) = item.facts.as_ref().or(post.facts.as_ref()) else { return Err(Error::Unprepared) };
-    item.check_line(post.business, post.kind, &post.source)?;
-    let entered = entered(post, facts)?;
-    let quantity = base_quantity(post, &entered, facts)?;
+    let Some(facts) = item.facts.as_ref().or(post.facts.as_deref()) else { return Err(Error::Unprepared) };
+    if let Some(sequence) = post.line.and_then(|line| item.lines.get(&line).copied().flatten()) {
+        return Err(Error::SourceAlreadyPosted { sequence });
+    }
+    let quantity = base_quantity(post, facts)?;
     let occurred_at = check_time(item, post, now)?;
-    let leg = Leg {
-        kind: post.kind,
-        location: post.place.id,
-        counterpart: post.counterpart,
-        quantity,
-        value: 0,
-        entered,
-        source: post.source.clone(),
-        reason_code: post.reason_code.clone(),
-        note: post.note.clone(),
-        occurred_at,
-    };
-    let draft = Draft::new(item, facts);
+    let (location, counterpart) = (post.place.id, post.counterpart);
+    let leg = Leg { kind: post.kind, location, counterpart, quantity, value: 0 };
+    let draft = Draft::new(item, facts, &post.cause, occurred_at);
     match (post.kind.flow(), post.direction) {
         (Flow::Move, _) => transfer(draft, post, leg),
         (Flow::In, _) | (Flow::Either, Some(Direction::In)) => arrive(draft, post, leg),
@@ -261,22 +231,14 @@ fn within_limit(quantity: Quantity) -> bool {
     quantity.abs() <= Quantity::whole(QUANTITY_MAX)
 }
 
-fn entered(post: &Post, facts: &Facts) -> Result<Entered, Error> {
-    let (unit, factor) = match (&post.unit, post.factor) {
-        (None, _) => (facts.base_unit.clone(), Factor::ONE),
-        (Some(unit), _) if *unit == facts.base_unit => (unit.clone(), Factor::ONE),
-        (Some(unit), Some(factor)) => (unit.clone(), factor),
-        (Some(_), None) => return Err(Error::Unprepared),
-    };
-    if post.integral && 0 < post.quantity.decimal_places() {
-        let detail = format!("'{unit}' is counted in whole units");
-        return Err(Error::field("movement.quantity", reason::TOO_MANY_PLACES, detail));
-    }
-    Ok(Entered { quantity: post.quantity, unit, factor })
-}
-
-fn base_quantity(post: &Post, entered: &Entered, facts: &Facts) -> Result<Quantity, Error> {
+fn base_quantity(post: &Post, facts: &Facts) -> Result<Quantity, Error> {
     const FIELD: &str = "movement.quantity";
+    let entered = &post.cause.entered;
+    assert!(entered.quantity.is_positive(), "checked where the request was parsed");
+    if post.integral && 0 < entered.quantity.decimal_places() {
+        let detail = format!("'{}' is counted in whole units", entered.unit);
+        return Err(Error::field(FIELD, reason::TOO_MANY_PLACES, detail));
+    }
     let base = entered.factor.to_base(entered.quantity).map_err(|error| {
         let reason = problem::FieldError::reason(&error);
         Error::Invalid(Invalid::field(FIELD, reason, error.to_string()))
@@ -286,7 +248,6 @@ fn base_quantity(post: &Post, entered: &Entered, facts: &Facts) -> Result<Quanti
         let detail = format!("'{base}' {unit} has more than the {places} decimal places of this item");
         return Err(Error::field(FIELD, reason::TOO_MANY_PLACES, detail));
     }
-    assert!(post.quantity.is_positive(), "checked where the request was parsed");
     if !within_limit(base) {
         return Err(Error::field(FIELD, reason::TOO_LARGE, "must be at most 10^12 base units"));
     }
@@ -323,7 +284,7 @@ fn check_time(item: &Item, post: &Post, now: Instant) -> Result<Instant, Error> 
     }
 }
 
-fn check_in(place: &Location) -> Result<(), Error> {
+pub(crate) fn check_in(place: &Location) -> Result<(), Error> {
     match place.status {
         Status::Active | Status::BlockedOut => Ok(()),
         Status::BlockedIn | Status::Closed => Err(Error::LocationBlocked { code: place.code.clone() }),
@@ -334,7 +295,15 @@ pub(crate) fn check_out(place: &Location, available: Quantity, wanted: Quantity)
     if matches!(place.status, Status::BlockedOut | Status::Closed) {
         return Err(Error::LocationBlocked { code: place.code.clone() });
     }
-    if place.negative == NegativePolicy::Forbid && available < wanted {
+    match place.negative {
+        NegativePolicy::Forbid => check_stock(place, available, wanted),
+        NegativePolicy::Allow => Ok(()),
+    }
+}
+
+/// Refuses to take more than is there, whatever the policy of the place.
+pub(crate) fn check_stock(place: &Location, available: Quantity, wanted: Quantity) -> Result<(), Error> {
+    if available < wanted {
         return Err(Error::InsufficientStock { location: place.id, available, wanted });
     }
     Ok(())
@@ -378,10 +347,12 @@ fn transfer(mut draft: Draft<'_>, post: &Post, leg: Leg) -> Result<Vec<Movement>
     let Some(to) = &post.to else {
         return Err(Error::field("movement.to_location_id", reason::REQUIRED, "must be given"));
     };
-    check_out(&post.place, draft.at(post.place.id), leg.quantity)?;
+    let available = draft.at(post.place.id);
+    check_out(&post.place, available, leg.quantity)?;
+    check_stock(&post.place, available, leg.quantity)?; // a transfer makes no shortage
     check_in(to)?;
     // Both places are in one cost pool: value, layers and age stay as they are.
-    draft.add(Leg { quantity: -leg.quantity, counterpart: to.id, ..leg.clone() })?;
+    draft.add(Leg { quantity: -leg.quantity, counterpart: to.id, ..leg })?;
     draft.add(Leg { location: to.id, counterpart: post.place.id, ..leg })?;
     draft.finish()
 }
@@ -392,7 +363,6 @@ fn arrive(mut draft: Draft<'_>, post: &Post, mut leg: Leg) -> Result<Vec<Movemen
     if item.pool.layers.is_full() {
         return Err(Error::QuantityLimit { what: "the item has too many open receipts" });
     }
-    let mut pool = item.pool.clone_without_layers();
     let mut own = None;
     let mut quantity = leg.quantity;
     match (&post.return_of, post.cost) {
@@ -401,7 +371,7 @@ fn arrive(mut draft: Draft<'_>, post: &Post, mut leg: Leg) -> Result<Vec<Movemen
             leg.value = value;
             own = cover;
         }
-        (None, Some(cost)) => leg.value = stated_value(cost, leg.entered.quantity, draft.facts)?,
+        (None, Some(cost)) => leg.value = stated_value(cost, post.cause.entered.quantity, draft.facts)?,
         (None, None) => leg.value = item.pool.current(leg.quantity),
     }
     let mut value = leg.value;
@@ -409,13 +379,12 @@ fn arrive(mut draft: Draft<'_>, post: &Post, mut leg: Leg) -> Result<Vec<Movemen
         // Goods of an issue that had no stock come back: its own shortage ends first, at its own cost.
         quantity -= cover.quantity;
         value -= cover.actual;
-        pool.end(&cover);
     }
-    let put = pool.put(quantity, value);
-    let movement = draft.add(leg.clone())?;
+    let put = item.pool.put(quantity, value, own.as_ref());
+    let movement = draft.add(leg)?;
     movement.layer = put.layer;
     movement.return_of = post.return_of.as_ref().map(|(seq, _)| *seq);
-    draft.cover(own.into_iter().chain(put.covered).collect(), &leg);
+    draft.cover(own.into_iter().chain(put.covered).collect(), leg);
     draft.finish()
 }
 
@@ -452,7 +421,6 @@ fn returned(
 
 fn leave(mut draft: Draft<'_>, post: &Post, leg: Leg) -> Result<Vec<Movement>, Error> {
     let item = draft.item;
-    check_out(&post.place, draft.at(post.place.id), leg.quantity)?;
     let mut prefer = None;
     if let Some((seq, original)) = &post.return_of {
         let marks = item.marks_of(*seq);
@@ -466,16 +434,16 @@ fn leave(mut draft: Draft<'_>, post: &Post, leg: Leg) -> Result<Vec<Movement>, E
         // With FIFO, goods go back from their own receipt while it lasts.
         prefer = Some(*seq);
     }
+    check_out(&post.place, draft.at(post.place.id), leg.quantity)?;
     let taken = item.pool.take(leg.quantity, prefer);
     if taken.provisional.is_some() && DEFICITS_MAX <= item.pool.deficits.len() {
         return Err(Error::QuantityLimit { what: "too many issues wait for goods; post the receipts first" });
     }
-    let returns = post.return_of.as_ref().map(|(seq, _)| *seq);
     for (quantity, part) in split(leg.quantity, taken) {
-        let movement = draft.add(Leg { quantity: -quantity, value: -part.value, ..leg.clone() })?;
+        let movement = draft.add(Leg { quantity: -quantity, value: -part.value, ..leg })?;
         movement.consumed = part.consumed;
         movement.provisional = part.provisional;
-        movement.return_of = returns;
+        movement.return_of = prefer;
     }
     draft.finish()
 }
@@ -499,27 +467,4 @@ fn split(quantity: Quantity, taken: Taken) -> Vec<(Quantity, Taken)> {
         last.provisional = Some((short, assumed));
     }
     parts
-}
-
-impl crate::domain::pool::Pool {
-    /// What `put` looks at: deficits and last cost.
-    pub(crate) fn clone_without_layers(&self) -> Self {
-        Self {
-            method: self.method,
-            quantity: self.quantity,
-            value: self.value,
-            last_cost: self.last_cost,
-            layers: crate::domain::layers::Layers::default(),
-            deficits: self.deficits.clone(),
-        }
-    }
-
-    /// Ends a deficit, or a part of it.
-    pub(crate) fn end(&mut self, cover: &Cover) {
-        for deficit in self.deficits.iter_mut().filter(|deficit| deficit.issue == cover.issue) {
-            deficit.quantity -= cover.quantity;
-            deficit.value -= cover.provisional;
-        }
-        self.deficits.retain(|deficit| !deficit.quantity.is_zero());
-    }
 }

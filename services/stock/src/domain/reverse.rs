@@ -3,15 +3,19 @@
 //! A reversal carries the original's own cost, never today's. What hangs on the original (returns,
 //! settlements, goods that are gone) must be taken back first.
 
+use std::sync::Arc;
+
 use ids::LocationId;
 use journal::Seq;
 use quantity::Quantity;
 
 use crate::domain::item::Item;
 use crate::domain::kind::{Flow, Kind};
+use crate::domain::layers::CHUNKS_MAX;
 use crate::domain::location::Location;
-use crate::domain::movement::{Cover, Method, Movement, Slice};
-use crate::domain::post::{Draft, Leg, check_out};
+use crate::domain::movement::{Cause, Cover, Method, Movement, Slice};
+use crate::domain::pool::{Pool, share};
+use crate::domain::post::{Draft, Leg, check_in, check_out, check_stock};
 use crate::error::Error;
 
 /// A request to take a posting back, with what the decision needs to know.
@@ -21,50 +25,51 @@ pub struct Reverse {
     pub originals: Vec<(Seq, Movement)>,
     /// Their locations.
     pub places: Vec<Location>,
-    /// Why.
-    pub reason_code: String,
-    /// In words.
-    pub note: String,
+    /// What was entered from which document, as in the originals; why, as the caller says.
+    pub cause: Arc<Cause>,
 }
 
 /// Decides the reversing movements: the originals', last first.
 pub(crate) fn reverse(item: &Item, reverse: &Reverse) -> Result<Vec<Movement>, Error> {
-    let Some(facts) = &item.facts else { return Err(Error::NotFound) };
+    let (Some(facts), Some((_, first))) = (&item.facts, reverse.originals.first()) else {
+        return Err(Error::NotFound);
+    };
     for (seq, movement) in &reverse.originals {
         check(item, *seq, movement)?;
     }
-    let mut draft = Draft::new(item, facts);
+    let mut draft = Draft::new(item, facts, &reverse.cause, first.occurred_at);
     let mut pool = item.pool.clone();
     for (seq, original) in reverse.originals.iter().rev() {
+        let place = place(reverse, original.location)?;
+        if original.quantity.is_positive() {
+            let available = draft.at(place.id);
+            check_out(place, available, original.quantity)?;
+            if original.kind.flow() == Flow::Move {
+                check_stock(place, available, original.quantity)?; // a transfer makes no shortage
+            }
+        } else {
+            check_in(place)?;
+        }
+        let undone = match original.kind.flow() {
+            Flow::Move => Undone::default(),
+            _ if original.quantity.is_positive() => take_back(&pool, *seq, original)?,
+            _ => put_back(&mut pool, item, *seq, original)?,
+        };
         let leg = Leg {
             kind: original.kind,
             location: original.location,
             counterpart: original.counterpart,
             quantity: -original.quantity,
-            value: 0,
-            entered: original.entered.clone(),
-            source: original.source.clone(),
-            reason_code: reverse.reason_code.clone(),
-            note: reverse.note.clone(),
-            occurred_at: original.occurred_at,
+            value: undone.value,
         };
-        let place = place(reverse, original.location)?;
-        if original.quantity.is_positive() {
-            check_out(place, draft.at(place.id), original.quantity)?;
-        }
-        let undone = match original.kind.flow() {
-            Flow::Move => Undone::default(),
-            _ if original.quantity.is_positive() => take_back(&pool, *seq, original)?,
-            _ => put_back(&mut pool, item, *seq, original),
-        };
-        let leg = Leg { value: undone.value, ..leg };
-        let movement = draft.add(leg.clone())?;
+        let movement = draft.add(leg)?;
         movement.consumed = undone.consumed;
         movement.restored = undone.restored;
         movement.layer = undone.layer;
+        movement.variance = undone.variance;
         movement.reversal_of = Some(*seq);
         movement.return_of = original.return_of;
-        draft.cover(undone.covered, &leg);
+        draft.cover(undone.covered, leg);
     }
     draft.finish()
 }
@@ -96,11 +101,12 @@ struct Undone {
     restored: Vec<Slice>,
     layer: Option<(Quantity, i64)>,
     covered: Vec<Cover>,
+    variance: i64,
 }
 
 /// Takes out again what a receipt brought in: at its own value, bounded by what the pool has, so that
 /// an empty pool is worth nothing.
-fn take_back(pool: &crate::domain::pool::Pool, seq: Seq, original: &Movement) -> Result<Undone, Error> {
+fn take_back(pool: &Pool, seq: Seq, original: &Movement) -> Result<Undone, Error> {
     let gone = Error::ReversalNotPossible { why: "the goods of this receipt have left" };
     let quantity = original.quantity;
     let mut taken = pool.take(quantity, Some(seq));
@@ -114,19 +120,20 @@ fn take_back(pool: &crate::domain::pool::Pool, seq: Seq, original: &Movement) ->
             _ => return Err(gone),
         },
         Method::MovingAverage if quantity == pool.quantity => pool.value,
-        Method::MovingAverage => original.value.min(pool.value).max(0),
+        Method::MovingAverage => original.value.min(pool.value),
     };
     let (mut left, mut of) = (value, quantity);
     for slice in &mut taken.consumed {
-        slice.value = crate::domain::pool::share(left, slice.quantity, of);
+        slice.value = share(left, slice.quantity, of);
         left -= slice.value;
         of -= slice.quantity;
     }
-    Ok(Undone { value: -value, consumed: taken.consumed, ..Undone::default() })
+    let variance = value - original.value;
+    Ok(Undone { value: -value, consumed: taken.consumed, variance, ..Undone::default() })
 }
 
 /// Puts back what an issue took: its receipts where they were, at what the issue did cost.
-fn put_back(pool: &mut crate::domain::pool::Pool, item: &Item, seq: Seq, original: &Movement) -> Undone {
+fn put_back(pool: &mut Pool, item: &Item, seq: Seq, original: &Movement) -> Result<Undone, Error> {
     let quantity = -original.quantity;
     let value = -original.value + item.marks_of(seq).settled;
     let mut undone = Undone { value, ..Undone::default() };
@@ -142,6 +149,7 @@ fn put_back(pool: &mut crate::domain::pool::Pool, item: &Item, seq: Seq, origina
     }
     if pool.deficits.is_empty() {
         for slice in &original.consumed {
+            pool.layers.restore(*slice);
             undone.restored.push(*slice);
             left -= slice.quantity;
             worth -= slice.value;
@@ -150,12 +158,15 @@ fn put_back(pool: &mut crate::domain::pool::Pool, item: &Item, seq: Seq, origina
         undone.layer = left.is_positive().then_some((left, worth));
     } else if left.is_positive() {
         // Other issues wait for goods: these are goods.
-        let put = pool.put(left, worth);
+        let put = pool.put(left, worth, None);
         for cover in &put.covered {
             pool.end(cover);
         }
         undone.covered.extend(put.covered);
         undone.layer = put.layer;
     }
-    undone
+    if CHUNKS_MAX < pool.layers.directory.len() || (undone.layer.is_some() && pool.layers.is_full()) {
+        return Err(Error::QuantityLimit { what: "the item has too many open receipts" });
+    }
+    Ok(undone)
 }

@@ -1,7 +1,6 @@
 //! Codecs of an item: header and rows.
 
 use bytes::Bytes;
-use calendar::Instant;
 use ids::{BusinessId, LocationId, VariantId};
 use journal::Damage;
 use money::Currency;
@@ -12,7 +11,7 @@ use crate::domain::item::{Balance, Item, Marks};
 use crate::domain::layers::Chunk;
 use crate::domain::movement::{Facts, Method, Slice};
 use crate::domain::pool::Deficit;
-use crate::records::id;
+use crate::records::{id, instant};
 
 /// Stored facts.
 #[derive(Clone, PartialEq, Message)]
@@ -201,7 +200,7 @@ fn balance(record: &BalanceRecord, inline: bool) -> Result<(LocationId, Balance)
         on_hand: Quantity::from_micros(record.on_hand),
         movements: record.movements,
         last: record.last,
-        latest: Instant::from_unix_micros(record.latest_us),
+        latest: instant(record.latest_us)?,
         inline,
     };
     Ok((id(&record.location, LocationId::from_bytes)?, balance))

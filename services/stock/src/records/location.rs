@@ -1,14 +1,13 @@
 //! Codecs of a location: header and events.
 
 use bytes::Bytes;
-use calendar::Instant;
 use ids::{BusinessId, LocationId};
 use journal::Damage;
 use prost::Message;
 
 use crate::domain::kind::Virtual;
 use crate::domain::location::{self, Location, NegativePolicy, Place, Status, Usage};
-use crate::records::id;
+use crate::records::{id, instant};
 
 /// Stored location, and the event of its creation; as a change, absent fields stay.
 #[derive(Clone, PartialEq, Message)]
@@ -123,8 +122,8 @@ fn read_location(record: LocationRecord) -> Result<Location, Damage> {
         usage: usage(record.usage)?,
         negative: negative(record.negative.unwrap_or(1))?,
         status: status(record.status.unwrap_or(1))?,
-        created_at: Instant::from_unix_micros(record.created_at_us),
-        updated_at: Instant::from_unix_micros(record.updated_at_us),
+        created_at: instant(record.created_at_us)?,
+        updated_at: instant(record.updated_at_us)?,
     })
 }
 

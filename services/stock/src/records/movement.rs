@@ -1,18 +1,19 @@
 //! Codec of a movement, the event of an item.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use calendar::Instant;
 use ids::LocationId;
 use journal::Damage;
 use prost::Message;
 use quantity::{Factor, Quantity};
 
 use crate::domain::kind::Kind;
-use crate::domain::movement::{Cover, Entered, Facts, Movement, Source};
-use crate::records::id;
+use crate::domain::movement::{Cause, Cover, Entered, Facts, Movement, Source};
 use crate::records::item::{
     FactsRecord, SliceRecord, method, method_number, pair, pair_record, slice, slice_record,
 };
+use crate::records::{id, instant};
 
 /// Stored movement: the event of an item.
 #[derive(Clone, PartialEq, Message)]
@@ -85,6 +86,8 @@ pub struct MovementRecord {
     settles: u64,
     #[prost(uint32, tag = "34")]
     method: u32,
+    #[prost(sint64, tag = "35")]
+    variance: i64,
 }
 
 /// Stored cover.
@@ -122,28 +125,29 @@ pub fn encode_movement(movement: &Movement) -> Bytes {
         value: movement.value,
         pool_quantity_after: movement.pool_quantity_after.micros(),
         pool_value_after: movement.pool_value_after,
-        entered_quantity: movement.entered.quantity.micros(),
-        entered_unit: movement.entered.unit.clone(),
-        numerator: movement.entered.factor.num(),
-        denominator: movement.entered.factor.den(),
+        entered_quantity: movement.cause.entered.quantity.micros(),
+        entered_unit: movement.cause.entered.unit.clone(),
+        numerator: movement.cause.entered.factor.num(),
+        denominator: movement.cause.entered.factor.den(),
         consumed: movement.consumed.iter().map(slice_record).collect(),
         restored: movement.restored.iter().map(slice_record).collect(),
         layer: movement.layer.as_ref().map(pair_record),
         covered: movement.covered.iter().map(cover).collect(),
         provisional: movement.provisional.as_ref().map(pair_record),
-        source_kind: movement.source.kind.clone(),
-        source_id: movement.source.id.clone(),
-        source_number: movement.source.number.clone(),
-        source_line: movement.source.line.clone(),
-        source_revision: movement.source.revision,
-        reason_code: movement.reason_code.clone(),
-        note: movement.note.clone(),
+        source_kind: movement.cause.source.kind.clone(),
+        source_id: movement.cause.source.id.clone(),
+        source_number: movement.cause.source.number.clone(),
+        source_line: movement.cause.source.line.clone(),
+        source_revision: movement.cause.source.revision,
+        reason_code: movement.cause.reason_code.clone(),
+        note: movement.cause.note.clone(),
         occurred_at_us: movement.occurred_at.unix_micros(),
         late: movement.late,
         reversal_of: movement.reversal_of.unwrap_or(0),
         return_of: movement.return_of.unwrap_or(0),
         settles: movement.settles.unwrap_or(0),
         method: method_number(movement.method),
+        variance: movement.variance,
     }
     .encode_to_vec()
     .into()
@@ -175,31 +179,34 @@ pub fn decode_movement(bytes: &[u8]) -> Result<Movement, Damage> {
         value: record.value,
         pool_quantity_after: Quantity::from_micros(record.pool_quantity_after),
         pool_value_after: record.pool_value_after,
-        entered: Entered {
-            quantity: Quantity::from_micros(record.entered_quantity),
-            unit: record.entered_unit,
-            factor: Factor::new(record.numerator, record.denominator)
-                .map_err(|error| Damage(error.to_string()))?,
-        },
+        cause: Arc::new(Cause {
+            entered: Entered {
+                quantity: Quantity::from_micros(record.entered_quantity),
+                unit: record.entered_unit,
+                factor: Factor::new(record.numerator, record.denominator)
+                    .map_err(|error| Damage(error.to_string()))?,
+            },
+            source: Source {
+                kind: record.source_kind,
+                id: record.source_id,
+                number: record.source_number,
+                line: record.source_line,
+                revision: record.source_revision,
+            },
+            reason_code: record.reason_code,
+            note: record.note,
+        }),
         consumed: record.consumed.iter().map(slice).collect(),
         restored: record.restored.iter().map(slice).collect(),
         layer: record.layer.as_ref().map(pair),
         covered: record.covered.iter().map(cover).collect(),
         provisional: record.provisional.as_ref().map(pair),
-        source: Source {
-            kind: record.source_kind,
-            id: record.source_id,
-            number: record.source_number,
-            line: record.source_line,
-            revision: record.source_revision,
-        },
-        reason_code: record.reason_code,
-        note: record.note,
-        occurred_at: Instant::from_unix_micros(record.occurred_at_us),
+        occurred_at: instant(record.occurred_at_us)?,
         late: record.late,
         reversal_of: seq(record.reversal_of),
         return_of: seq(record.return_of),
         settles: seq(record.settles),
+        variance: record.variance,
         method: method(record.method)?,
     })
 }
