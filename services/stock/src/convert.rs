@@ -8,14 +8,15 @@ use proto::stock::v1 as pb;
 use quantity::Quantity;
 
 use crate::domain::kind::{Flow, Kind};
-use crate::domain::location::{Change, NegativePolicy, Status, Usage};
 use crate::domain::movement::Source;
 use crate::domain::post::{Cost, Direction};
 use crate::error::Error;
 
 mod answer;
+mod location;
 
 pub(crate) use answer::{Links, item_balance, location, movement, movement_id, no_balance};
+pub(crate) use location::{LocationDraft, location_change, location_draft};
 
 /// Longest texts, in characters.
 pub(crate) const CODE_CHARS_MAX: usize = 64;
@@ -24,6 +25,8 @@ const NOTE_CHARS_MAX: usize = 1000;
 pub(crate) const SOURCE_CHARS_MAX: usize = 100;
 /// Longest idempotency key.
 const KEY_CHARS_MAX: usize = 255;
+/// Fields of an update mask.
+const MASK_MAX: usize = 50;
 /// Items of a batch.
 pub(crate) const BATCH_MAX: usize = 1000;
 
@@ -43,17 +46,6 @@ pub(crate) struct MovementDraft {
     pub(crate) note: String,
     pub(crate) occurred_at: Option<Instant>,
     pub(crate) return_of: Option<MovementId>,
-}
-
-/// A location draft.
-#[derive(Clone, Debug)]
-pub(crate) struct LocationDraft {
-    pub(crate) code: String,
-    pub(crate) name: String,
-    pub(crate) parent: Option<LocationId>,
-    pub(crate) usage: Usage,
-    pub(crate) negative: NegativePolicy,
-    pub(crate) status: Status,
 }
 
 /// Reads an id that must be there.
@@ -93,6 +85,34 @@ fn code(violations: &mut Violations, field: &str, text: &str) {
     let allowed = |char: char| char.is_ascii_alphanumeric() || "._-/#".contains(char);
     if !text.chars().all(allowed) {
         violations.add(field, reason::MALFORMED, "must consist of letters, digits and '. _ - / #'");
+    }
+}
+
+/// A name that people read, on one line.
+fn name(violations: &mut Violations, field: &str, text: &str) {
+    if violations.required(field, text).is_none() {
+        return;
+    }
+    violations.at_most(field, text, NAME_CHARS_MAX);
+    if text.trim().len() != text.len() || text.contains(char::is_control) {
+        let detail = "must not begin or end with white space nor have control characters";
+        violations.add(field, reason::MALFORMED, detail);
+    }
+}
+
+/// A text of a document, on one line; may be empty.
+fn line(violations: &mut Violations, field: &str, text: &str) {
+    violations.at_most(field, text, SOURCE_CHARS_MAX);
+    if text.contains(char::is_control) {
+        violations.add(field, reason::MALFORMED, "must not have control characters");
+    }
+}
+
+/// A text with any number of lines; may be empty.
+fn note(violations: &mut Violations, text: &str) {
+    violations.at_most("note", text, NOTE_CHARS_MAX);
+    if text.contains(|letter: char| letter.is_control() && !"\n\r\t".contains(letter)) {
+        violations.add("note", reason::MALFORMED, "must not have control characters");
     }
 }
 
@@ -139,7 +159,7 @@ fn checked_draft(v: &mut Violations, draft: pb::MovementDraft) -> Option<Movemen
     let return_of = optional_id(v, "return_of", &draft.return_of, MovementId::parse);
     code(v, "reason_code", &draft.reason_code);
     code(v, "unit", &draft.unit);
-    v.at_most("note", &draft.note, NOTE_CHARS_MAX);
+    note(v, &draft.note);
     idempotency_key(v, &draft.idempotency_key);
     Some(MovementDraft {
         kind: kind?,
@@ -260,7 +280,7 @@ fn source(v: &mut Violations, source: pb::Source) -> Source {
         v.required("type", &source.r#type);
         v.required("id", &source.id);
         for (field, text) in [("id", &source.id), ("number", &source.number), ("line_id", &source.line_id)] {
-            v.at_most(field, text, SOURCE_CHARS_MAX);
+            line(v, field, text);
         }
     });
     Source {
@@ -285,112 +305,7 @@ pub(crate) fn reversal(request: &pb::ReverseMovementRequest) -> Result<MovementI
     let id = required_id(&mut violations, "movement_id", &request.movement_id, MovementId::parse);
     violations.required("reason_code", &request.reason_code);
     code(&mut violations, "reason_code", &request.reason_code);
-    violations.at_most("note", &request.note, NOTE_CHARS_MAX);
+    note(&mut violations, &request.note);
     violations.into_result()?;
     id.ok_or(Error::Unprepared)
-}
-
-/// Checks a new location; `field` is `location` or `locations[3]`.
-pub(crate) fn location_draft(field: &str, draft: Option<pb::Location>) -> Result<LocationDraft, Error> {
-    let mut violations = Violations::new();
-    let Some(draft) = draft else {
-        violations.add(field, reason::REQUIRED, "must be given");
-        violations.into_result()?;
-        return Err(Error::Unprepared);
-    };
-    let checked = violations.within(field, |v| {
-        v.required("code", &draft.code);
-        code(v, "code", &draft.code);
-        v.required("name", &draft.name);
-        v.at_most("name", &draft.name, NAME_CHARS_MAX);
-        LocationDraft {
-            parent: optional_id(v, "parent_id", &draft.parent_id, LocationId::parse),
-            usage: usage(v, draft.usage).unwrap_or_default(),
-            negative: negative(v, draft.negative_policy).unwrap_or_default(),
-            status: status(v, draft.status).unwrap_or_default(),
-            code: draft.code,
-            name: draft.name,
-        }
-    });
-    violations.into_result()?;
-    Ok(checked)
-}
-
-/// Checks a change of a location: the fields that the mask names.
-pub(crate) fn location_change(request: &pb::UpdateLocationRequest) -> Result<Change, Error> {
-    let mut violations = Violations::new();
-    let mut change = Change::default();
-    let Some(location) = &request.location else {
-        violations.add("location", reason::REQUIRED, "must be given");
-        violations.into_result()?;
-        return Ok(change);
-    };
-    violations.within("location", |v| {
-        for path in &request.update_mask {
-            match path.as_str() {
-                "name" => {
-                    v.required("name", &location.name);
-                    v.at_most("name", &location.name, NAME_CHARS_MAX);
-                    change.name = Some(location.name.clone());
-                }
-                "negative_policy" => {
-                    change.negative = Some(negative(v, location.negative_policy).unwrap_or_default());
-                }
-                "status" => change.status = Some(status(v, location.status).unwrap_or_default()),
-                "code" | "parent_id" | "usage" => v.add(path, reason::IMMUTABLE, "cannot be changed"),
-                other => v.add(other, reason::UNKNOWN_FIELD, "cannot be changed"),
-            }
-        }
-    });
-    violations.into_result()?;
-    Ok(change)
-}
-
-fn usage(v: &mut Violations, number: i32) -> Option<Usage> {
-    match pb::LocationUsage::try_from(number) {
-        Ok(pb::LocationUsage::Unspecified) => None,
-        Ok(pb::LocationUsage::Internal) => Some(Usage::Internal),
-        Ok(pb::LocationUsage::Transit) => Some(Usage::Transit),
-        Ok(pb::LocationUsage::Quarantine) => Some(Usage::Quarantine),
-        Ok(_) => {
-            v.add("usage", reason::NOT_ALLOWED, "virtual locations exist by themselves");
-            None
-        }
-        Err(_) => {
-            let detail = format!("'{number}' is none of 'INTERNAL', 'TRANSIT', 'QUARANTINE'");
-            v.add("usage", reason::UNKNOWN_VALUE, detail);
-            None
-        }
-    }
-}
-
-fn negative(v: &mut Violations, number: i32) -> Option<NegativePolicy> {
-    match pb::NegativePolicy::try_from(number) {
-        Ok(pb::NegativePolicy::Unspecified) => None,
-        Ok(pb::NegativePolicy::Forbid) => Some(NegativePolicy::Forbid),
-        Ok(pb::NegativePolicy::Allow) => Some(NegativePolicy::Allow),
-        Err(_) => {
-            v.add(
-                "negative_policy",
-                reason::UNKNOWN_VALUE,
-                format!("'{number}' is none of 'FORBID', 'ALLOW'"),
-            );
-            None
-        }
-    }
-}
-
-fn status(v: &mut Violations, number: i32) -> Option<Status> {
-    match pb::LocationStatus::try_from(number) {
-        Ok(pb::LocationStatus::Unspecified) => None,
-        Ok(pb::LocationStatus::Active) => Some(Status::Active),
-        Ok(pb::LocationStatus::BlockedIn) => Some(Status::BlockedIn),
-        Ok(pb::LocationStatus::BlockedOut) => Some(Status::BlockedOut),
-        Ok(pb::LocationStatus::Closed) => Some(Status::Closed),
-        Err(_) => {
-            let detail = format!("'{number}' is none of 'ACTIVE', 'BLOCKED_IN', 'BLOCKED_OUT', 'CLOSED'");
-            v.add("status", reason::UNKNOWN_VALUE, detail);
-            None
-        }
-    }
 }

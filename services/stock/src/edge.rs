@@ -8,7 +8,7 @@ use problem::{Invalid, Violations, reason};
 use proto::stock::v1 as pb;
 
 use crate::app::Filter;
-use crate::convert::{self, SOURCE_CHARS_MAX};
+use crate::convert::{self, CODE_CHARS_MAX, SOURCE_CHARS_MAX};
 use crate::domain::kind::Kind;
 use crate::error::Error;
 
@@ -62,6 +62,13 @@ pub(crate) fn each_key_once<T>(
         }
         other => other,
     })
+}
+
+/// Checks the code that a list is filtered by.
+pub(crate) fn code_filter(code: &str) -> Result<(), Error> {
+    let mut v = Violations::new();
+    v.at_most("code", code, CODE_CHARS_MAX);
+    Ok(v.into_result()?)
 }
 
 pub(crate) fn optional_location(text: &str) -> Result<Option<LocationId>, Error> {

@@ -145,6 +145,7 @@ impl Problem for Error {
             Error::NotFound => Code::NotFound,
             Error::SourceAlreadyPosted { .. } | Error::CodeTaken { .. } => Code::AlreadyExists,
             Error::Refused(refused) => refused.code(),
+            Error::StaleRevision { .. } => Code::Aborted,
             Error::Unprepared => Code::Internal,
             Error::Dependency { .. } => Code::Unavailable,
             Error::Journal(error) => error.code(),

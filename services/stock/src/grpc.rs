@@ -76,6 +76,7 @@ impl StockService for Stock {
     ) -> Answer<pb::ListLocationsResponse> {
         let (ctx, request) = rpc::open(request)?;
         let size = edge::page_size(request.page_size).map_err(rpc::status)?;
+        edge::code_filter(&request.code).map_err(rpc::status)?;
         let page = self.list_locations(&ctx, &request.code, size, &request.page_token).await;
         let (locations, next) = page.map_err(rpc::status)?;
         let locations = locations.iter().map(|(location, revision)| convert::location(location, *revision));

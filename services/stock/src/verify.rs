@@ -27,23 +27,33 @@ pub async fn verify_aggregate(
 ) -> Result<Finding, journal::Error> {
     let scope = Scope { tenant, aggregate };
     let [kind, _] = head.format.to_be_bytes();
-    let env = Arc::new(SystemEnv);
-    match kind {
-        records::KIND_ITEM => {
-            let mut rules = Rules::new(tenant);
-            let journal = Journal::<Item>::new(store.clone(), env);
-            let check = |item: &Item, movement: &_, seq| rules.check(item, movement, seq);
-            let mut finding = journal.verify(scope, head, check).await?;
-            if finding.faults.is_empty()
-                && let Err(fault) = rules.finish()
-            {
-                finding.faults.push(format!("entry {}: {fault}", head.seq));
-            }
-            Ok(finding)
-        }
-        records::KIND_LOCATION => {
-            Journal::<Place>::new(store.clone(), env).verify(scope, head, |_, _, _| Ok(())).await
-        }
-        other => Ok(Finding { entries: 0, faults: vec![format!("an unknown kind of record: {other}")] }),
+    let (store, head) = (store.clone(), head.clone());
+    let checked = match kind {
+        records::KIND_ITEM => tokio::spawn(verify_item(store, scope, head)).await,
+        records::KIND_LOCATION => tokio::spawn(verify_location(store, scope, head)).await,
+        other => Ok(Ok(fault(format!("an unknown kind of record: {other}")))),
+    };
+    // Entries that contradict the state before them may stop the replay.
+    checked.unwrap_or_else(|_| Ok(fault("the entries contradict each other".to_owned())))
+}
+
+fn fault(text: String) -> Finding {
+    Finding { entries: 0, faults: vec![text] }
+}
+
+async fn verify_item(store: SharedStore, scope: Scope, head: Head) -> Result<Finding, journal::Error> {
+    let mut rules = Rules::new(scope.tenant);
+    let journal = Journal::<Item>::new(store, Arc::new(SystemEnv));
+    let check = |item: &Item, movement: &_, seq| rules.check(item, movement, seq);
+    let mut finding = journal.verify(scope, &head, check).await?;
+    if finding.faults.is_empty()
+        && let Err(fault) = rules.finish()
+    {
+        finding.faults.push(format!("entry {}: {fault}", head.seq));
     }
+    Ok(finding)
+}
+
+async fn verify_location(store: SharedStore, scope: Scope, head: Head) -> Result<Finding, journal::Error> {
+    Journal::<Place>::new(store, Arc::new(SystemEnv)).verify(scope, &head, |_, _, _| Ok(())).await
 }

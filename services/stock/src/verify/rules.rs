@@ -66,9 +66,10 @@ struct Posting {
     /// Sum of what its movements moved, either way.
     moved: Quantity,
     last_leg: Option<(LocationId, LocationId)>,
-    /// Quantity and value of the pool before it, and what it took out of layers.
+    /// Quantity and value of the pool before it.
     pool: (Quantity, i64),
-    taken: (Quantity, i64),
+    /// What it took out of layers, one after the other.
+    taken: Vec<(Quantity, i64)>,
     /// Settlements that are owed: issue and value.
     owed: Vec<(Seq, i64)>,
 }
@@ -117,6 +118,25 @@ impl Parts {
 
     fn oldest(&self) -> Option<Seq> {
         self.open.first_key_value().map(|(seq, _)| *seq)
+    }
+}
+
+impl Posting {
+    /// Checks that goods left at the average, spread over the receipts by quantity.
+    fn check_average(&self) -> Checked {
+        let mut left: Quantity = self.taken.iter().map(|(quantity, _)| *quantity).sum();
+        let mut cost: i64 = self.taken.iter().map(|(_, value)| *value).sum();
+        if !self.reversal && left.is_positive() {
+            let (of, value) = self.pool;
+            ensure(left <= of, "more is taken than is there")?;
+            same("the cost at the average", cost, share(value, left, of))?;
+        }
+        for (quantity, value) in &self.taken {
+            same("the cost of a receipt", *value, share(cost, *quantity, left))?;
+            left -= *quantity;
+            cost -= *value;
+        }
+        Ok(())
     }
 }
 
@@ -189,16 +209,13 @@ impl Rules {
             Method::Fifo => {
                 same("the value of layers and shortages", self.layers.value - owed_value, self.value)
             }
-            Method::MovingAverage if owed.is_zero() => {
-                let (stocked, cost) = posting.taken;
-                if !posting.reversal && stocked.is_positive() {
-                    let (of, value) = posting.pool;
-                    ensure(stocked <= of, "more is taken than is there")?;
-                    same("the cost at the average", cost, share(value, stocked, of))?;
+            Method::MovingAverage => {
+                posting.check_average()?;
+                if owed.is_positive() {
+                    return same("the value of shortages", -owed_value, self.value);
                 }
                 ensure(0 <= self.value, "goods are worth less than nothing")
             }
-            Method::MovingAverage => same("the value of shortages", -owed_value, self.value),
         }
     }
 
@@ -218,7 +235,7 @@ impl Rules {
             moved: Quantity::ZERO,
             last_leg: None,
             pool: (self.on_hand, self.value),
-            taken: (Quantity::ZERO, 0),
+            taken: Vec::new(),
             owed: Vec::new(),
         }
     }
@@ -239,8 +256,15 @@ impl Rules {
             same("being a reversal", movement.reversal_of.is_some(), posting.reversal)?;
         }
         let leg = (movement.location, movement.counterpart);
-        if posting.kind.flow() == Flow::Move && movement.position == 1 {
-            same("the other leg", posting.last_leg, Some((leg.1, leg.0)))?;
+        let leaves = movement.quantity.is_negative();
+        match posting.kind.flow() {
+            Flow::Move if movement.position == 0 => ensure(leaves, "a transfer begins with what leaves")?,
+            Flow::Move => same("the other leg", posting.last_leg, Some((leg.1, leg.0)))?,
+            Flow::In | Flow::Out if movement.is_physical() => {
+                let expected = (posting.kind.flow() == Flow::Out) != posting.reversal;
+                same("leaving", leaves, expected)?;
+            }
+            _ => {}
         }
         posting.last_leg = Some(leg);
         posting.net = sum(posting.net, movement.quantity)?;
@@ -301,18 +325,29 @@ impl Rules {
             let (quantity, value) = (past.quantity.abs(), -past.value);
             let marks = self.marks.entry(original).or_default();
             same("the reversal of what is returned", marks.reversed_by, 0)?;
-            marks.returned = sum(marks.returned, movement.quantity.abs())?;
-            marks.returned_value += movement.value.abs();
-            ensure(marks.returned <= quantity, "more is returned than went")?;
+            let left = quantity - marks.returned;
+            ensure(movement.quantity.abs() <= left, "more is returned than went")?;
             if movement.kind == Kind::ReturnCustomer {
-                let settled = value + marks.settled;
-                ensure(marks.returned_value <= settled, "more value is returned than went")?;
-                if marks.returned == quantity {
-                    same("the value of all returns", marks.returned_value, settled)?;
-                }
+                let left_value = value + marks.settled - marks.returned_value;
+                let expected = self.returned_value(original, movement.quantity, left, left_value);
+                same("the value of a return", movement.value, expected)?;
             }
+            let marks = self.marks.entry(original).or_default();
+            marks.returned += movement.quantity.abs();
+            marks.returned_value += movement.value.abs();
         }
         Ok(())
+    }
+
+    /// What a part of an issue is worth that comes back: what is still short ends at its assumed cost, the
+    /// rest has its share of what is left, so that the last unit takes the remainder.
+    fn returned_value(&self, issue: Seq, quantity: Quantity, left: Quantity, value: i64) -> i64 {
+        let (short, assumed) = self.deficits.open.get(&issue).copied().unwrap_or_default();
+        let ended = quantity.min(short);
+        let ended_value = if ended.is_zero() { 0 } else { share(assumed, ended, short) };
+        let goods = quantity - ended;
+        let goods_value = if goods.is_zero() { 0 } else { share(value - assumed, goods, left - short) };
+        ended_value + goods_value
     }
 
     fn check_reversal(&mut self, movement: &Movement, original: Seq, seq: Seq) -> Checked {
@@ -426,8 +461,8 @@ impl Rules {
             left -= *quantity;
             cost += *value;
         }
-        let taken = &mut self.posting()?.taken;
-        *taken = (sum(taken.0, -movement.quantity - left)?, taken.1 + cost);
+        let slices = movement.consumed.iter().map(|slice| (slice.quantity, slice.value));
+        self.posting()?.taken.extend(slices);
         if let Some((quantity, value)) = movement.provisional {
             ensure(self.layers.open.is_empty(), "there is a shortage although goods are there")?;
             self.deficits.add(seq, quantity, value)?;

@@ -16,7 +16,7 @@ use money::{Currency, UnitPrice};
 use problem::Problem;
 use quantity::{Factor, Quantity};
 use stock::domain::item::{Command, Item};
-use stock::domain::kind::{Kind, Virtual};
+use stock::domain::kind::Kind;
 use stock::domain::location::{Location, NegativePolicy, Status, Usage, virtual_id};
 use stock::domain::movement::{Cause, Entered, Facts, Method, Movement, Source};
 use stock::domain::post::{Cost, Direction, Post};
@@ -409,9 +409,4 @@ impl Drop for Ledger {
 
 pub(crate) fn counterpart(kind: Kind) -> LocationId {
     virtual_id(TENANT, BUSINESS, kind.counterpart())
-}
-
-/// All virtual locations of the business.
-pub(crate) fn virtual_locations() -> [LocationId; 3] {
-    Virtual::ALL.map(|which| virtual_id(TENANT, BUSINESS, which))
 }
