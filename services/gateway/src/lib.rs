@@ -116,7 +116,7 @@ impl Gateway {
         } else {
             let instance = request.uri().path().to_owned();
             let is_head = request.method() == Method::HEAD;
-            let answered = inner.guarded(&trace, inner.rest(peer, request, &trace)).await;
+            let answered = inner.guarded(&trace, Box::pin(inner.rest(peer, request, &trace))).await;
             let response = answered.unwrap_or_else(|problem| inner.problem(&problem, &instance, &trace));
             if is_head { without_body(response) } else { response }
         };

@@ -164,8 +164,14 @@ impl Stock {
 
     fn done(&self, ctx: &Ctx, facts: Arc<Facts>, answer: Answer<Movement>) -> Result<Done, Error> {
         let opened = answer.events.first().and_then(|first| first.event.facts.clone());
-        let facts = opened.map_or(facts, Arc::new);
-        self.directory.remember(ctx, &facts);
+        let facts = match opened {
+            Some(opened) => {
+                let opened = Arc::new(opened);
+                self.directory.remember(ctx, &opened);
+                opened
+            }
+            None => facts,
+        };
         Ok(Done { facts, movements: answer.events, replayed: answer.replayed })
     }
 
