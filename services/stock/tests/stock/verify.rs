@@ -3,16 +3,21 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use calendar::Instant;
+use journal::store::{Commit, Head, Outcome};
+use proto::tenant::v1::CostingMethod;
 use quantity::Quantity;
 use stock::domain::item::Item;
 use stock::domain::kind::Kind;
 use stock::domain::movement::Method::{self, Fifo, MovingAverage};
 use stock::domain::movement::{Cause, Movement};
 use stock::domain::post::Direction;
+use stock::records;
 use stock::verify::Rules;
 
 use crate::ledger::{Draft, Ledger, TENANT, draft, loc};
+use crate::world::World;
 
 /// A bit of everything.
 fn history(method: Method) -> Vec<Movement> {
@@ -166,4 +171,79 @@ fn a_posting_has_one_cause_and_one_time() {
     let mut movements = history(Fifo);
     of_cause(&mut movements[second], |cause| cause.note = "another".to_owned());
     assert_eq!(verify(&movements), Err("the cause is not that of the posting".to_owned()));
+}
+
+/// All aggregates of a world, and what is wrong with them.
+async fn faults(world: &World) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (tenant, aggregate, head) in world.store.aggregates(None, 1000).await.unwrap() {
+        let finding = stock::verify_aggregate(&world.store, tenant, aggregate, &head).await.unwrap();
+        assert!(!finding.faults.is_empty() || finding.entries == head.seq);
+        faults.extend(finding.faults);
+    }
+    faults
+}
+
+/// Writes a commit as a faulty program would: the journal's conditions hold, the content is `change`d.
+async fn tamper(world: &World, kind: u8, change: impl Fn(&mut Commit)) {
+    let all = world.store.aggregates(None, 1000).await.unwrap();
+    let of_kind = |head: &Head| head.format.to_be_bytes()[0] == kind;
+    let (tenant, aggregate, head) = all.into_iter().find(|(_, _, head)| of_kind(head)).unwrap();
+    let mut commit = Commit {
+        tenant,
+        aggregate,
+        expect: head.seq,
+        head,
+        entries: vec![],
+        rows: vec![],
+        keys: vec![],
+        claims: vec![],
+        index: vec![],
+    };
+    change(&mut commit);
+    assert_eq!(world.store.commit(vec![commit]).await, Outcome::Applied);
+}
+
+#[tokio::test]
+async fn a_service_that_worked_leaves_nothing_to_find() {
+    let world = World::new();
+    let shop = world.shop(1, CostingMethod::Fifo).await;
+    for _ in 0..20 {
+        shop.post(shop.receipt("2", "5")).await.unwrap();
+    }
+    let sale = shop.post(shop.sale("30")).await.unwrap().remove(0);
+    shop.post(shop.transfer("5")).await.unwrap();
+    shop.reverse(&sale.id).await.unwrap();
+    assert_eq!(faults(&world).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_is_stored_wrongly_is_found() {
+    let check = async |kind: u8, change: fn(&mut Commit), expected: &str| {
+        let world = World::new();
+        let shop = world.shop(1, CostingMethod::Fifo).await;
+        for _ in 0..20 {
+            shop.post(shop.receipt("2", "5")).await.unwrap();
+        }
+        tamper(&world, kind, change).await;
+        let faults = faults(&world).await;
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{faults:?}");
+    };
+    const ITEM: u8 = records::KIND_ITEM;
+    check(ITEM, |commit| commit.rows.push((Bytes::from_static(b"b-more"), Some(Bytes::new()))), "state rows")
+        .await;
+    check(ITEM, |commit| commit.rows.push((records::chunk_key(1), None)), "state rows").await;
+    check(ITEM, |commit| commit.head.chain.0[0] ^= 1, "hash chain").await;
+    check(ITEM, |commit| commit.head.header = Bytes::new(), "the stored state").await;
+    check(ITEM, |commit| commit.head.format = 0x0901, "unknown kind").await;
+    check(records::KIND_LOCATION, |commit| commit.head.header = Bytes::new(), "the stored state").await;
+    check(
+        records::KIND_LOCATION,
+        |commit| {
+            commit.entries.push(Bytes::from_static(b"short"));
+            commit.head.seq += 1;
+        },
+        "",
+    )
+    .await;
 }
