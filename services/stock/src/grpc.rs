@@ -51,6 +51,7 @@ impl StockService for Stock {
         } else {
             self.create_locations_each(&ctx, drafts.collect()).await
         };
+        let replayed = results.iter().all(|result| matches!(result, Ok((_, _, true))));
         let results = results.into_iter().map(|result| pb::LocationResult {
             result: Some(match result {
                 Ok((location, revision, _)) => {
@@ -59,7 +60,8 @@ impl StockService for Stock {
                 Err(error) => pb::location_result::Result::Problem(problem(&error)),
             }),
         });
-        Ok(Response::new(pb::BatchCreateLocationsResponse { results: results.collect() }))
+        let answer = pb::BatchCreateLocationsResponse { results: results.collect() };
+        Ok(rpc::respond(answer, replayed))
     }
 
     async fn get_location(&self, request: Request<pb::GetLocationRequest>) -> Answer<pb::Location> {
@@ -126,6 +128,7 @@ impl StockService for Stock {
         } else {
             self.post_each(&ctx, drafts.collect()).await
         };
+        let replayed = results.iter().all(|result| result.as_ref().is_ok_and(|done| done.replayed));
         let mut answers = Vec::with_capacity(results.len());
         for result in results {
             let posting = match result {
@@ -140,7 +143,7 @@ impl StockService for Stock {
                 }),
             });
         }
-        Ok(Response::new(pb::BatchPostMovementsResponse { results: answers }))
+        Ok(rpc::respond(pb::BatchPostMovementsResponse { results: answers }, replayed))
     }
 
     async fn reverse_movement(&self, request: Request<pb::ReverseMovementRequest>) -> Answer<pb::Posting> {
