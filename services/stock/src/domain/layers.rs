@@ -206,3 +206,84 @@ impl Layers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Most of what arrived leaves before it comes back, so that chunks come and go.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Push(u64),
+        Take(u64),
+        TakeNewest(u64),
+        Restore { count: u64, newest_first: bool },
+    }
+
+    fn steps() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (1..300u64).prop_map(Step::Push),
+            (1..300u64).prop_map(Step::Take),
+            (1..300u64).prop_map(Step::TakeNewest),
+            (1..300u64, any::<bool>())
+                .prop_map(|(count, newest_first)| Step::Restore { count, newest_first }),
+        ]
+    }
+
+    fn layer(receipt: Seq) -> Slice {
+        Slice { receipt, quantity: Quantity::whole(1), value: 7 }
+    }
+
+    fn check(layers: &Layers, open: &BTreeSet<Seq>) {
+        assert!(layers.iter().map(|layer| &layer.receipt).eq(open), "all layers, in order");
+        assert!(layers.directory.is_sorted_by(|a, b| a.id < b.id), "ids in order, each once");
+        assert_eq!(layers.loaded.len(), layers.directory.len());
+        for chunk in &layers.directory {
+            let loaded = &layers.loaded[&chunk.id];
+            assert!((1..=CHUNK_LAYERS_MAX).contains(&loaded.len()));
+            assert_eq!(chunk.layers as usize, loaded.len());
+            assert_eq!(chunk.quantity, loaded.iter().map(|layer| layer.quantity).sum());
+            assert!(chunk.row || (layers.directory.len() == 1 && loaded.len() <= INLINE_LAYERS));
+        }
+        for receipt in open {
+            assert_eq!(layers.of(*receipt), Some(&layer(*receipt)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn layers_are_where_they_are_looked_for(steps in prop::collection::vec(steps(), 1..30)) {
+            let (mut layers, mut next) = (Layers::default(), 1);
+            let (mut open, mut taken) = (BTreeSet::new(), Vec::new());
+            for step in steps {
+                match step {
+                    Step::Push(count) => for _ in 0..count {
+                        layers.push(layer(next));
+                        open.insert(next);
+                        next += 1;
+                    },
+                    Step::Take(count) => for _ in 0..count {
+                        let Some(receipt) = open.pop_first() else { break };
+                        layers.take(receipt, Quantity::whole(1));
+                        taken.push(receipt);
+                    },
+                    Step::TakeNewest(count) => for _ in 0..count {
+                        let Some(receipt) = open.pop_last() else { break };
+                        layers.take(receipt, Quantity::whole(1));
+                        taken.push(receipt);
+                    },
+                    Step::Restore { count, newest_first } => for _ in 0..count {
+                        let at = if newest_first { taken.len().saturating_sub(1) } else { 0 };
+                        if taken.is_empty() { break }
+                        let receipt = taken.remove(at);
+                        layers.restore(layer(receipt));
+                        open.insert(receipt);
+                    },
+                }
+                check(&layers, &open);
+            }
+        }
+    }
+}

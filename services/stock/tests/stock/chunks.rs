@@ -147,6 +147,12 @@ fn an_item_has_so_many_open_receipts() {
     assert!(header + 8 + 100 < journal::store::HEADER_BYTES_MAX, "{header} bytes");
     let refused = ledger.post(draft(Kind::PurchaseReceipt, "1").total("1")).unwrap_err();
     assert_eq!(why(&refused), "QUANTITY_LIMIT");
+    // What came back would not fit: 256 layers leave, 256 arrive, and the 256 have no place any more.
+    let issue = ledger.post(draft(Kind::SaleShipment, "25600000031.604736")).unwrap();
+    for _ in 0..2 * CHUNK_LAYERS {
+        ledger.post(draft(Kind::PurchaseReceipt, "1").total("1")).unwrap();
+    }
+    assert_eq!(why(&ledger.reverse(issue).unwrap_err()), "QUANTITY_LIMIT");
     // Goods that leave make room.
     let issue = ledger.post(draft(Kind::SaleShipment, "100000000.123456")).unwrap();
     assert_eq!(
