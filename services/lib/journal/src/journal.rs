@@ -21,10 +21,10 @@ use crate::store::{Chain, Head, KeyHash, Order, Seq, SharedStore};
 pub const QUEUE_MAX: usize = 4096;
 /// Commands that are folded into one commit.
 pub const FOLD_MAX: usize = 256;
-/// Aggregates whose state is kept in memory.
-pub const SLOTS_MAX: usize = 16_384;
+/// Aggregates whose state is kept in memory: with [`WEIGHT_MAX`], at most 64 MiB of rows, usually a tenth.
+pub const SLOTS_MAX: usize = 8_192;
 /// Bytes of loaded rows after which a state is dropped from memory.
-pub const WEIGHT_MAX: usize = 256 * 1024;
+pub const WEIGHT_MAX: usize = 8 * 1024;
 /// How long an unknown outcome is pursued, in seconds.
 pub const UNKNOWN_S_MAX: u64 = 25;
 /// Rounds of [`Aggregate::needs`], tries after a concurrent update, tries to read a consistent state.

@@ -23,7 +23,7 @@ use crate::error::Error;
 const BUSINESS_TTL: Duration = Duration::from_secs(5);
 /// Businesses and opened items that are remembered.
 const BUSINESSES_MAX: u64 = 10_000;
-const ITEMS_MAX: u64 = 50_000;
+const ITEMS_MAX: u64 = 20_000;
 
 /// What stock needs to know of a business.
 #[derive(Clone, Debug)]
