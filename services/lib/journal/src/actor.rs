@@ -34,7 +34,8 @@ pub(crate) struct Loaded<A> {
     pub(crate) recorded_at: Instant,
 }
 
-type Reply<A> = Result<Answer<<A as Aggregate>::Event>, Rejection<<A as Aggregate>::Error>>;
+/// What a waiting command gets.
+pub(crate) type Reply<A> = Result<Answer<<A as Aggregate>::Event>, Rejection<<A as Aggregate>::Error>>;
 
 pub(crate) struct Command<A: Aggregate> {
     pub(crate) request: Request<A::Command>,

@@ -10,7 +10,7 @@ use ids::{AggregateId, TenantId};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::actor::{Command, Loaded, Pending, Slot};
+use crate::actor::{Command, Loaded, Pending, Reply, Slot};
 use crate::aggregate::{Aggregate, Damage, Need};
 use crate::entry::{Actor, Entry, Posted};
 use crate::env::Env;
@@ -320,7 +320,7 @@ impl<A: Aggregate> Journal<A> {
         &self,
         scope: Scope,
         request: Request<A::Command>,
-    ) -> Result<oneshot::Receiver<Result<Answer<A::Event>, Rejection<A::Error>>>, Error> {
+    ) -> Result<oneshot::Receiver<Reply<A>>, Error> {
         let running = self.mark_running(scope.tenant, &request.meta)?;
         let (reply, answer) = oneshot::channel();
         let slot = self.inner.slot(scope);

@@ -151,6 +151,9 @@ pub struct IndexRow {
     pub value: Bytes,
 }
 
+/// An aggregate, as [`Store::aggregates`] lists it.
+pub type Found = (TenantId, AggregateId, Head);
+
 /// A commit that did not happen, and never will.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
@@ -287,7 +290,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         after: Option<(TenantId, AggregateId)>,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<(TenantId, AggregateId, Head)>, StoreError>>;
+    ) -> BoxFuture<'_, Result<Vec<Found>, StoreError>>;
 
     /// Forgets idempotency keys that expired before `now_s` (Unix seconds), at most `limit`; returns how
     /// many.
