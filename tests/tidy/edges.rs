@@ -18,7 +18,6 @@ fn allowed(package: &str) -> Option<&'static [&'static str]> {
         "transcode" => &["proto"],
         "tenant" | "catalog" | "stock" => &["journal", "proto", "rpc", "runtime"],
         "gateway" => &["proto", "rpc", "runtime", "transcode"],
-        "testkit" => &["journal", "proto", "rpc"],
         "server" => &[
             "catalog",
             "gateway",
@@ -43,7 +42,6 @@ fn allowed(package: &str) -> Option<&'static [&'static str]> {
             "server",
             "stock",
             "tenant",
-            "testkit",
             "transcode",
         ],
         _ => return None,
@@ -94,7 +92,6 @@ fn a_wrong_edge_is_found() {
     check("stock", &["ids", "journal", "rpc", "serde"], &["journal-embedded"], 0);
     check("stock", &["catalog"], &[], 1);
     check("stock", &["journal-embedded"], &[], 1);
-    check("stock", &["testkit"], &[], 1);
     check("stock", &[], &["catalog", "tenant"], 2);
     check("gateway", &["stock"], &[], 1);
     check("transcode", &["gateway", "stock"], &[], 2);
