@@ -2,9 +2,11 @@
 //! during the last one.
 //!
 //! Read in this order: [`records`] (what is stored), [`prepare`] and [`writer`] (a commit's way),
-//! [`store`] (open, read, close), [`history`], [`mark`] and [`torn`] (what is checked at open), [`fatal`] and
+//! [`store`] (open, read, close),
+//! [`compact`] (flushes and merges), [`history`], [`mark`] and [`torn`] (what is checked at open), [`fatal`] and
 //! [`watch`] (what happens when the disk fails).
 
+mod compact;
 mod directory;
 mod error;
 mod fatal;
@@ -35,7 +37,7 @@ pub struct Options {
     /// Goes on from what is there although acknowledged data was lost. Default false.
     pub accept_loss: bool,
     /// Bytes of each table in memory before it is flushed; `None` for the tuned sizes. Tests make it
-    /// small. Counts only when the store is created.
+    /// small.
     pub memtable_bytes: Option<u64>,
     /// Called once when writing failed for good: the process should end with an error.
     pub on_fatal: Option<OnFatal>,

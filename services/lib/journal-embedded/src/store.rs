@@ -24,7 +24,7 @@ use crate::prepare::prepare;
 use crate::queue::{Job, Queue};
 use crate::tables::{Table, Tables, View};
 use crate::writer::{Writer, is_expired};
-use crate::{OpenError, Options, history, records, torn, watch};
+use crate::{OpenError, Options, compact, history, records, torn, watch};
 
 /// Most records that are read on the caller's thread; longer reads go to the blocking threads of tokio.
 const INLINE_READS_MAX: usize = 256;
@@ -41,6 +41,7 @@ pub struct EmbeddedStore {
     tables: Arc<Tables>,
     queue: Arc<Queue>,
     stop: Arc<watch::Stop>,
+    merge: Arc<compact::Signal>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Where the next call of `forget_keys` begins.
     forget_from: Mutex<Vec<u8>>,
@@ -59,10 +60,12 @@ impl EmbeddedStore {
 
         let queue = Arc::new(Queue::default());
         let fatal = Arc::new(Fatal::new(Arc::clone(&queue), directory, options.on_fatal));
+        let merge = Arc::new(compact::Signal::default());
         let writer = Writer {
             tables: Arc::clone(&tables),
             queue: Arc::clone(&queue),
             fatal: Arc::clone(&fatal),
+            merge: Arc::clone(&merge),
             mark,
             persist: if options.sync { PersistMode::SyncData } else { PersistMode::Buffer },
             at,
@@ -70,19 +73,24 @@ impl EmbeddedStore {
         };
         let stop = Arc::new(watch::Stop::default());
         let watch = {
-            let (tables, stop) = (Arc::clone(&tables), Arc::clone(&stop));
+            let (tables, fatal, stop) = (Arc::clone(&tables), Arc::clone(&fatal), Arc::clone(&stop));
             move || watch::run(&tables, &fatal, &stop)
         };
+        let merges = {
+            let (tables, merge) = (Arc::clone(&tables), Arc::clone(&merge));
+            move || compact::run(&tables, &fatal, &merge)
+        };
         // The store first: if a thread does not start, dropping it stops the others.
-        let store =
-            EmbeddedStore { tables, queue, stop, threads: Mutex::default(), forget_from: Mutex::default() };
-        for (name, run) in [
-            ("journal:writer", Box::new(|| writer.run()) as Box<dyn FnOnce() + Send>),
-            ("journal:watch", Box::new(watch)),
-        ] {
+        let (threads, forget_from) = (Mutex::default(), Mutex::default());
+        let store = EmbeddedStore { tables, queue, stop, merge, threads, forget_from };
+        let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
             let thread = thread::Builder::new().name(name.into()).spawn(run);
             store.threads.lock().push(thread.map_err(|e| OpenError::io(path, "starting a thread", e))?);
-        }
+            Ok(())
+        };
+        start("journal:writer", Box::new(|| writer.run()))?;
+        start("journal:watch", Box::new(watch))?;
+        start("journal:merge", Box::new(merges))?;
         Ok(store)
     }
 
@@ -90,6 +98,7 @@ impl EmbeddedStore {
     pub fn close(&self) {
         self.queue.close("the store is closed");
         self.stop.stop();
+        self.merge.stop();
         for thread in self.threads.lock().drain(..) {
             let _ = thread.join();
         }

@@ -3,30 +3,25 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use fjall::compaction::Leveled;
 use fjall::config::{
     BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy,
 };
-use fjall::{CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, Readable, Snapshot};
+use fjall::{
+    CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot,
+};
 use fjall::{UserKey, UserValue};
 use journal::store::StoreError;
 
 use crate::Options;
+use crate::compact::on_our_schedule;
 use crate::directory::Directory;
 
 /// Bytes of the engine's journals on disk before tables are flushed to shorten them. Bounds what is
 /// replayed at open, and the memory for it.
 const JOURNAL_BYTES_MAX: u64 = 96 * 1024 * 1024;
 
-/// Flushed tables that wait before they are merged into level 1: fewer cost more merging, more cost
-/// range reads.
-const L0_TABLES: u8 = 6;
-
-/// Bytes of a table file.
-const TABLE_BYTES: u64 = 32 * 1024 * 1024;
-
-/// Threads that flush and compact.
-const WORKERS: usize = 2;
+/// Threads that flush.
+const WORKERS: usize = 1;
 
 /// Names a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,7 +36,7 @@ pub(crate) enum Table {
 }
 
 impl Table {
-    const ALL: [Table; 7] =
+    pub(crate) const ALL: [Table; 7] =
         [Table::Head, Table::Entry, Table::Row, Table::Key, Table::Claim, Table::Index, Table::Meta];
 
     fn name(self) -> &'static str {
@@ -67,13 +62,8 @@ impl Table {
         }
     }
 
-    fn options(self, options: &Options) -> KeyspaceCreateOptions {
-        let memtable = options.memtable_bytes.unwrap_or_else(|| self.memtable_bytes());
-        let compaction = Leveled::default().with_l0_threshold(L0_TABLES).with_table_target_size(TABLE_BYTES);
-        let create = KeyspaceCreateOptions::default()
-            .manual_journal_persist(true)
-            .max_memtable_size(memtable)
-            .compaction_strategy(Arc::new(compaction));
+    fn options(self) -> KeyspaceCreateOptions {
+        let create = on_our_schedule(KeyspaceCreateOptions::default().manual_journal_persist(true));
         // Most look-ups of keys and claims find nothing: filters at every level, kept in memory near the
         // top. Entries are read by range, where filters do not help.
         let filter = |bits| FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits));
@@ -95,6 +85,7 @@ impl Table {
 pub(crate) struct Tables {
     tables: [Keyspace; Table::ALL.len()],
     db: Database,
+    memtable_bytes: Option<u64>,
     /// Keeps the lock until the engine is closed.
     _directory: Arc<Directory>,
 }
@@ -114,14 +105,24 @@ impl Tables {
             .manual_journal_persist(true)
             .worker_threads(WORKERS)
             .open()?;
-        let table = |table: Table| db.keyspace(table.name(), || table.options(options));
+        let table = |table: Table| db.keyspace(table.name(), || table.options());
         let [head, entry, row, key, claim, index, meta] = Table::ALL.map(table);
         let tables = [head?, entry?, row?, key?, claim?, index?, meta?];
-        Ok(Tables { tables, db, _directory: directory })
+        Ok(Tables { tables, db, memtable_bytes: options.memtable_bytes, _directory: directory })
     }
 
     pub(crate) fn db(&self) -> &Database {
         &self.db
+    }
+
+    pub(crate) fn memtable_bytes(&self, table: Table) -> u64 {
+        self.memtable_bytes.unwrap_or_else(|| table.memtable_bytes())
+    }
+
+    /// Fails when the engine has failed, for example in the background. Writes nothing: the writer
+    /// leaves no unwritten bytes.
+    pub(crate) fn check_alive(&self) -> fjall::Result<()> {
+        self.db.persist(PersistMode::Buffer)
     }
 
     pub(crate) fn table(&self, table: Table) -> &Keyspace {

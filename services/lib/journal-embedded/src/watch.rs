@@ -1,11 +1,10 @@
 //! Looks whether the engine's background threads are alive.
 //!
 //! A flush or a compaction that fails ends its thread and makes the next write fail. Without a next
-//! write, or when the writer waits for a flush that will never come, nobody would notice.
+//! write nobody would notice.
 
 use std::time::Duration;
 
-use fjall::PersistMode;
 use parking_lot::{Condvar, Mutex};
 
 use crate::fatal::Fatal;
@@ -39,8 +38,7 @@ impl Stop {
 
 pub(crate) fn run(tables: &Tables, fatal: &Fatal, stop: &Stop) {
     while !stop.wait() {
-        // Writes nothing: the writer leaves no unwritten bytes. It fails when the engine has failed.
-        if let Err(error) = tables.db().persist(PersistMode::Buffer) {
+        if let Err(error) = tables.check_alive() {
             fatal.stop(&format!("the engine stopped: {error}"));
             return;
         }

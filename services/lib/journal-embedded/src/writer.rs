@@ -11,6 +11,7 @@ use journal::store::{Claim, ClaimChange, Outcome, Refusal, Seq, StoreError};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+use crate::compact::Signal;
 use crate::fatal::Fatal;
 use crate::mark::Mark;
 use crate::prepare::{Check, Group};
@@ -23,6 +24,7 @@ pub(crate) struct Writer {
     pub(crate) tables: Arc<Tables>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) fatal: Arc<Fatal>,
+    pub(crate) merge: Arc<Signal>,
     pub(crate) mark: Mark,
     pub(crate) persist: PersistMode,
     /// The last group that is durable.
@@ -67,6 +69,9 @@ impl Writer {
                 let _ = answer.send(count);
             }
             self.seqs.turn();
+            if self.tables.flush_full().map_err(|error| error.to_string())? {
+                self.merge.wake();
+            }
         }
         Ok(())
     }
