@@ -202,10 +202,9 @@ impl Stock {
 
     /// The movements as they were posted: a replay gives the same bytes, whatever happened since.
     async fn posting(&self, ctx: &Ctx, done: post::Done) -> Result<pb::Posting, Error> {
-        let item = crate::records::item_id(done.facts.business, done.facts.variant);
         let mut movements = Vec::with_capacity(done.movements.len());
         for posted in &done.movements {
-            let links = self.links(ctx, item, &posted.event, None).await?;
+            let links = self.links(ctx, done.item, &posted.event, None).await?;
             movements.push(convert::movement(posted, &done.facts, links));
         }
         Ok(pb::Posting { movements, replayed: done.replayed })

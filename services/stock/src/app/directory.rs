@@ -83,6 +83,11 @@ impl Directory {
         if let Some(known) = self.businesses.get(&key) {
             return Ok(known);
         }
+        // Seldom, and large: the future of every posting would carry it along.
+        Box::pin(self.ask_business(ctx)).await
+    }
+
+    async fn ask_business(&self, ctx: &Ctx) -> Result<Arc<Business>, Error> {
         let ask = tenant::GetBusinessRequest { business_id: ctx.business.to_string() };
         let mut client = self.tenant.clone();
         let answer = client.get_business(self.system.request(ctx, ask)).await;
@@ -97,7 +102,7 @@ impl Directory {
             backdate_days: business.backdate_window_days,
             virtual_ids: Virtual::ALL.map(|which| virtual_id(ctx.tenant, ctx.business, which)),
         });
-        self.businesses.insert(key, Arc::clone(&business));
+        self.businesses.insert((ctx.tenant, ctx.business), Arc::clone(&business));
         Ok(business)
     }
 

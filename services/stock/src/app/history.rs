@@ -182,6 +182,9 @@ impl Stock {
         event: &Movement,
         reversed_by: Option<Seq>,
     ) -> Result<Links, Error> {
+        if [event.reversal_of, reversed_by, event.return_of, event.settles] == [None; 4] {
+            return Ok(Links::default());
+        }
         Ok(Links {
             reversal_of: self.id_at(ctx, aggregate, event.reversal_of).await?,
             reversed_by: self.id_at(ctx, aggregate, reversed_by).await?,

@@ -21,6 +21,7 @@ use crate::records;
 
 /// What a posting became, and what is needed to show it.
 pub(crate) struct Done {
+    pub(crate) item: AggregateId,
     pub(crate) facts: Arc<Facts>,
     pub(crate) movements: Vec<Posted<Movement>>,
     pub(crate) replayed: bool,
@@ -32,7 +33,7 @@ impl Stock {
         let variant = draft.variant;
         let (facts, command) = match self.prepare(ctx, draft, &mut Known::default()).await {
             Ok(prepared) => prepared,
-            Err(error) => return self.posted_before(ctx, &meta, error).await,
+            Err(error) => return Box::pin(self.posted_before(ctx, &meta, error)).await,
         };
         let request = Request { command, meta };
         let answer = self.items.submit(item_scope(ctx, variant), request).await;
@@ -53,7 +54,7 @@ impl Stock {
         else {
             return Err(error);
         };
-        Ok(Done { facts: Arc::new(facts), movements, replayed: true })
+        Ok(Done { item: row.aggregate, facts: Arc::new(facts), movements, replayed: true })
     }
 
     /// Posts movements, each by itself.
@@ -163,16 +164,12 @@ impl Stock {
     }
 
     fn done(&self, ctx: &Ctx, facts: Arc<Facts>, answer: Answer<Movement>) -> Result<Done, Error> {
-        let opened = answer.events.first().and_then(|first| first.event.facts.clone());
-        let facts = match opened {
-            Some(opened) => {
-                let opened = Arc::new(opened);
-                self.directory.remember(ctx, &opened);
-                opened
-            }
-            None => facts,
-        };
-        Ok(Done { facts, movements: answer.events, replayed: answer.replayed })
+        let opened = answer.events.first().and_then(|first| first.event.facts.clone()).map(Arc::new);
+        if let Some(opened) = &opened {
+            self.directory.remember(ctx, opened);
+        }
+        let Answer { aggregate: item, events: movements, replayed, .. } = answer;
+        Ok(Done { item, facts: opened.unwrap_or(facts), movements, replayed })
     }
 
     /// Looks up what the decision needs to know: facts, unit, locations, the movement that is returned.
@@ -191,7 +188,7 @@ impl Stock {
             None => None,
         };
         let return_of = match draft.return_of {
-            Some(original) => Some(self.original(ctx, &draft, original).await?),
+            Some(original) => Some(Box::pin(self.original(ctx, &draft, original)).await?),
             None => None,
         };
         let line = records::line(ctx.business, draft.kind, &draft.source);
@@ -227,7 +224,7 @@ impl Stock {
         let Some(code) = code else {
             return Ok((Entered { quantity, unit: facts.base_unit.clone(), factor: Factor::ONE }, false));
         };
-        let Some(unit) = self.directory.unit(ctx, draft.variant, code).await? else {
+        let Some(unit) = Box::pin(self.directory.unit(ctx, draft.variant, code)).await? else {
             let detail =
                 format!("'{code}' is no unit of this variant; its base unit is '{}'", facts.base_unit);
             return Err(Error::field("movement.unit", reason::UNKNOWN_VALUE, detail));
@@ -248,6 +245,16 @@ impl Stock {
         if let Some(facts) = known.facts.get(&variant) {
             return Ok((Arc::clone(facts), false));
         }
+        // Seldom, and large: the future of every posting would carry it along.
+        Box::pin(self.first_facts(ctx, variant, known)).await
+    }
+
+    async fn first_facts(
+        &self,
+        ctx: &Ctx,
+        variant: VariantId,
+        known: &mut Known,
+    ) -> Result<(Arc<Facts>, bool), Error> {
         if let Some(view) = self.items.read(item_scope(ctx, variant), |_| vec![]).await?
             && let Some(facts) = view.state.facts
         {
@@ -266,16 +273,17 @@ impl Stock {
         id: LocationId,
         field: &str,
         known: &mut Known,
-    ) -> Result<Location, Error> {
+    ) -> Result<Arc<Location>, Error> {
         if let Some(location) = known.locations.get(&id) {
-            return Ok(location.clone());
+            return Ok(Arc::clone(location));
         }
         let (location, _) = self.location(ctx, id).await?;
         if let Usage::Virtual(which) = location.usage {
             let detail = format!("is the virtual {} location, not a place", which.name());
             return Err(Error::field(field, reason::NOT_ALLOWED, detail));
         }
-        known.locations.insert(id, location.clone());
+        let location = Arc::new(location);
+        known.locations.insert(id, Arc::clone(&location));
         Ok(location)
     }
 
@@ -325,7 +333,7 @@ impl Stock {
 #[derive(Default)]
 struct Known {
     facts: HashMap<VariantId, Arc<Facts>>,
-    locations: HashMap<LocationId, Location>,
+    locations: HashMap<LocationId, Arc<Location>>,
 }
 
 /// Keys of postings are kept for ever: they are also how movements are found by id.

@@ -56,6 +56,16 @@ pub(crate) fn movement_id(posted: &Posted<Movement>, position: u32) -> MovementI
     MovementId::derived(posted.recorded_at.unix_ms(), RandomPart(posted.key.0), leg)
 }
 
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
 /// A movement on the wire.
 pub(crate) fn movement(posted: &Posted<Movement>, facts: &Facts, links: Links) -> pb::Movement {
     let event = &posted.event;
@@ -116,7 +126,7 @@ pub(crate) fn movement(posted: &Posted<Movement>, facts: &Facts, links: Links) -
         settles: text(links.settles),
         posting_id: movement_id(posted, 0).to_string(),
         costing_method: event.method.name().to_owned(),
-        chain_hash: posted.chain.map(|chain| format!("{chain:?}")).unwrap_or_default(),
+        chain_hash: posted.chain.map(|chain| hex(&chain.0)).unwrap_or_default(),
     }
 }
 

@@ -53,9 +53,9 @@ pub struct Post {
     /// For adjustments.
     pub direction: Option<Direction>,
     /// Where goods arrive or leave.
-    pub place: Location,
+    pub place: Arc<Location>,
     /// Where a transfer goes.
-    pub to: Option<Location>,
+    pub to: Option<Arc<Location>>,
     /// Who takes the other leg, unless it is a transfer.
     pub counterpart: LocationId,
     /// What was entered, from which document, why; the entered quantity is positive.

@@ -262,8 +262,8 @@ impl Ledger {
         Post {
             kind: draft.kind,
             direction: draft.direction,
-            place: self.place(draft.at).clone(),
-            to: draft.to.map(|to| self.place(to).clone()),
+            place: Arc::new(self.place(draft.at).clone()),
+            to: draft.to.map(|to| Arc::new(self.place(to).clone())),
             counterpart: counterpart(draft.kind),
             line: records::line(BUSINESS, draft.kind, &source),
             cause: Arc::new(Cause {
