@@ -199,4 +199,5 @@ async fn batches_do_not_block_each_other() {
     futures::future::join_all(calls).await;
     let balances = [shop.balance(&shop.variant).await.unwrap(), shop.balance(&other).await.unwrap()];
     assert_eq!(balances.map(|balance| balance.on_hand), ["60", "60"]);
+    assert_eq!(world.faults().await, Vec::<String>::new());
 }

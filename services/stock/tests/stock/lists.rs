@@ -111,6 +111,7 @@ async fn a_rare_filter_gives_short_pages() {
     }
     let request = ListMovementsRequest { kind: vec!["transfer.direct".to_owned()], ..of_variant(&shop) };
     assert_eq!(pages(&shop, request).await, [vec![], vec![3, 2]]);
+    assert_eq!(world.faults().await, Vec::<String>::new());
 }
 
 impl Shop<'_> {

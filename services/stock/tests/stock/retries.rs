@@ -177,6 +177,7 @@ async fn a_thousand_withdrawals_take_a_hundred() {
     assert_eq!((&*balance.on_hand, crate::world::amount(&balance.value)), ("0", "0.00"));
     let last = shop.history(&shop.variant).await.pop().unwrap();
     assert_eq!((last.sequence, &*last.balance_after), (101, "0"));
+    assert_eq!(world.faults().await, Vec::<String>::new());
 }
 
 /// The same request many times at once posts once; the others get its answer or are told to wait.

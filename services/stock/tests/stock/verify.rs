@@ -173,17 +173,6 @@ fn a_posting_has_one_cause_and_one_time() {
     assert_eq!(verify(&movements), Err("the cause is not that of the posting".to_owned()));
 }
 
-/// All aggregates of a world, and what is wrong with them.
-async fn faults(world: &World) -> Vec<String> {
-    let mut faults = Vec::new();
-    for (tenant, aggregate, head) in world.store.aggregates(None, 1000).await.unwrap() {
-        let finding = stock::verify_aggregate(&world.store, tenant, aggregate, &head).await.unwrap();
-        assert!(!finding.faults.is_empty() || finding.entries == head.seq);
-        faults.extend(finding.faults);
-    }
-    faults
-}
-
 /// Writes a commit as a faulty program would: the journal's conditions hold, the content is `change`d.
 async fn tamper(world: &World, kind: u8, change: impl Fn(&mut Commit)) {
     let all = world.store.aggregates(None, 1000).await.unwrap();
@@ -214,7 +203,7 @@ async fn a_service_that_worked_leaves_nothing_to_find() {
     let sale = shop.post(shop.sale("30")).await.unwrap().remove(0);
     shop.post(shop.transfer("5")).await.unwrap();
     shop.reverse(&sale.id).await.unwrap();
-    assert_eq!(faults(&world).await, Vec::<String>::new());
+    assert_eq!(world.faults().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -226,7 +215,7 @@ async fn what_is_stored_wrongly_is_found() {
             shop.post(shop.receipt("2", "5")).await.unwrap();
         }
         tamper(&world, kind, change).await;
-        let faults = faults(&world).await;
+        let faults = world.faults().await;
         assert!(faults.iter().any(|fault| fault.contains(expected)), "{faults:?}");
     };
     const ITEM: u8 = records::KIND_ITEM;

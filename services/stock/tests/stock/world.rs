@@ -95,6 +95,17 @@ impl World {
         prost_types::Timestamp { seconds, nanos }
     }
 
+    /// What the verification of everything that is stored finds.
+    pub(crate) async fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (tenant, aggregate, head) in self.store.aggregates(None, 1000).await.unwrap() {
+            let finding = stock::verify_aggregate(&self.store, tenant, aggregate, &head).await.unwrap();
+            assert!(!finding.faults.is_empty() || finding.entries == head.seq);
+            faults.extend(finding.faults);
+        }
+        faults
+    }
+
     /// A key that nobody used.
     pub(crate) fn key(&self) -> String {
         format!("key-{}", self.next_key.fetch_add(1, Ordering::Relaxed))
