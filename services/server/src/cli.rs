@@ -1,17 +1,32 @@
 //! Commands, and how they end.
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{import, serve, verify};
+use crate::{import, init, serve, verify};
 
-/// Inventory, procurement and compliance for businesses with more than one warehouse.
+const AFTER_HELP: &str = "\
+Begin with `cargo-pilot serve --demo`: it prints a URL and an API key to try.
+
+Exit codes: 0 done; 64 wrong arguments or settings; 65 wrong rows, or a ledger that does not add up;
+69 the server does not answer; 74 this machine (port, disk, damaged data); 75 the data folder is in use.";
+
+/// Inventory on a ledger, for businesses with more than one warehouse or company.
 #[derive(Debug, Parser)]
-#[command(name = "cargo-pilot", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "cargo-pilot",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = AFTER_HELP,
+    disable_help_subcommand = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -19,43 +34,42 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Starts all services in this process, on an embedded store.
+    /// Starts the server: all services in this process, all data in one folder.
     Serve(Serve),
     /// Makes a tenant with its master business, and prints the owner's API key once.
+    ///
+    /// The server on the data folder must be stopped.
     Init(Init),
     /// Loads products, locations, opening stock and sales from CSV files into a running server.
+    ///
+    /// All rows are checked first; one wrong row, and nothing is imported. Each row is posted once, however often
+    /// the import runs: after an interruption, run the same command again.
     Import(Import),
-    /// Re-computes every hash chain, balance and value from the entries. The server must be stopped.
+    /// Re-computes every hash chain, balance and value from the entries.
+    ///
+    /// The server on the data folder must be stopped.
     Verify(Verify),
-}
-
-/// Where the data is.
-#[derive(Debug, Args)]
-pub struct Data {
-    /// Folder of all data; made if it does not exist.
-    #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
-    pub data: PathBuf,
 }
 
 /// `serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Where the data is.
-    #[command(flatten)]
-    pub data: Data,
+    /// Folder of all data; made if it does not exist.
+    #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
+    pub data: PathBuf,
     /// Makes a demo tenant with sample data, unless it is there.
     #[arg(long)]
     pub demo: bool,
     /// Address to listen on; port 0 picks a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Prints one line of JSON when ready: `{"url", "apiKey", "data"}`.
+    /// Prints one line of JSON when ready: {"url", "apiKey", "data"}.
     #[arg(long)]
     pub json: bool,
     /// Settings file; `cargo-pilot.toml` in the working folder if there is one.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Goes on although acknowledged data is missing, after a restore without a full backup.
+    /// Starts although data that was acknowledged is missing: what is missing is lost for good.
     #[arg(long)]
     pub accept_loss: bool,
 }
@@ -63,28 +77,28 @@ pub struct Serve {
 /// `init`.
 #[derive(Debug, Args)]
 pub struct Init {
-    /// Where the data is.
-    #[command(flatten)]
-    pub data: Data,
+    /// Folder of all data; made if it does not exist.
+    #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
+    pub data: PathBuf,
     /// Short name of the tenant: lower-case letters, digits and `-`.
     #[arg(long, default_value = "main")]
     pub slug: String,
     /// Legal name of the master business.
     #[arg(long)]
     pub name: String,
-    /// ISO 3166-1 alpha-2 code of its country: `DE`.
-    #[arg(long)]
+    /// ISO 3166-1 alpha-2 code of its country: DE.
+    #[arg(long, value_name = "CODE")]
     pub country: String,
-    /// ISO 4217 code of the currency of costs and values: `EUR`.
-    #[arg(long)]
+    /// ISO 4217 code of the currency of costs and values: EUR.
+    #[arg(long, value_name = "CODE")]
     pub currency: String,
     /// Decimal places of stock values, up to 6; the currency's own when absent.
-    #[arg(long)]
+    #[arg(long, value_name = "PLACES")]
     pub cost_scale: Option<u8>,
     /// How issues are valued.
-    #[arg(long, value_enum, default_value_t = Costing::MovingAverage)]
+    #[arg(long, value_enum, value_name = "METHOD", default_value_t = Costing::MovingAverage)]
     pub costing: Costing,
-    /// Prints one line of JSON: `{"tenantId", "businessId", "apiKey"}`.
+    /// Prints one line of JSON: {"tenantId", "businessId", "apiKey"}.
     #[arg(long)]
     pub json: bool,
 }
@@ -110,13 +124,13 @@ pub struct Import {
     /// API key; by default that of the demo tenant in the data folder.
     #[arg(long, env = "CARGO_PILOT_KEY", hide_env_values = true)]
     pub key: Option<String>,
-    /// Where the data is.
-    #[command(flatten)]
-    pub data: Data,
-    /// Only checks the files.
+    /// Data folder of the server, where URL and key are found when they are not given.
+    #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
+    pub data: PathBuf,
+    /// Only checks the files: by themselves, or with --url against what that server has.
     #[arg(long)]
     pub check: bool,
-    /// Prints the result, and each wrong row, as lines of JSON.
+    /// Prints each wrong row, and the result, as lines of JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -124,9 +138,9 @@ pub struct Import {
 /// `verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Where the data is.
-    #[command(flatten)]
-    pub data: Data,
+    /// Folder of all data.
+    #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
+    pub data: PathBuf,
     /// Prints one line of JSON.
     #[arg(long)]
     pub json: bool,
@@ -180,15 +194,37 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Serve(serve) => serve::run(&serve),
-        Command::Init(init) => serve::init(&init),
+        Command::Init(init) => init::run(&init),
         Command::Import(import) => import::run(&import),
         Command::Verify(verify) => verify::run(&verify),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            complain(format_args!("error: {failure}"));
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// Prints a line on standard output. A reader that went away, as `head` does, is no failure.
+pub(crate) fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Prints a line on standard error.
+pub(crate) fn complain(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Runs asynchronous work to its end.
+pub(crate) fn run_async<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Machine(format!("no threads can be started: {error}")))?.block_on(work)
+}
+
+/// Shows what a command other than `serve` has to warn of.
+pub(crate) fn log_warnings() -> Result<(), Failure> {
+    let settings = runtime::log::Settings { level: "warn".to_owned(), ..Default::default() };
+    runtime::log::init(&settings).map_err(|error| Failure::Usage(error.to_string()))
 }

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! DIR/tenant/  DIR/catalog/  DIR/stock/   one store each
+//! DIR/layout                              which stores there are; written when all of them were made
 //! DIR/secrets/pepper                      key of the hashes of API keys, readable by its user only
 //! DIR/secrets/demo-api-key                the demo tenant's key, so that it can be shown again
 //! DIR/server.url                          while a server runs
 //! ```
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,54 +19,69 @@ use journal_embedded::{EmbeddedStore, OpenError, Options};
 use crate::cli::Failure;
 use crate::platform::{Parts, Platform};
 
-/// Bytes of blocks that each store keeps in memory.
-const STOCK_CACHE_BYTES: u64 = 48 * 1024 * 1024;
-const SMALL_CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// First line of the file `layout`, before its version.
+const LAYOUT: &str = "cargo-pilot data ";
+/// Newest layout that this version reads and writes.
+const LAYOUT_VERSION: u32 = 1;
+/// The stores, and the bytes of blocks that each keeps in memory.
+const STORES: [(&str, u64); 3] =
+    [("tenant", 8 * 1024 * 1024), ("catalog", 8 * 1024 * 1024), ("stock", 48 * 1024 * 1024)];
 
-/// The stores of all services.
+/// The stores of all services, and the key of the hashes of API keys.
 pub(crate) struct Stores {
     pub(crate) tenant: Arc<EmbeddedStore>,
     pub(crate) catalog: Arc<EmbeddedStore>,
     pub(crate) stock: Arc<EmbeddedStore>,
+    pepper: [u8; 32],
 }
 
 impl Stores {
     /// Opens or makes the stores below `data`.
     pub(crate) fn open(data: &Path, accept_loss: bool) -> Result<Stores, Failure> {
         make_folder(data)?;
-        let open = |name: &str, cache_bytes: u64| {
+        let made = read_layout(data)?;
+        // A store or secret that was there once is never made anew: that would be a silent loss.
+        if !accept_loss && let Some(lost) = made.iter().find(|name| !is_store(data, name)) {
+            return Err(damaged(data, data, &format!("the folder '{lost}' is missing")));
+        }
+        let open = |(name, cache_bytes): (&str, u64)| {
             let options = Options {
                 cache_bytes,
                 accept_loss,
                 on_fatal: Some(Arc::new(|why: &str| runtime::fatal::exit(why))),
                 ..Options::default()
             };
-            EmbeddedStore::open(data.join(name), options).map(Arc::new).map_err(|error| failure(data, &error))
+            make_folder(&data.join(name))?;
+            EmbeddedStore::open(data.join(name), options).map(Arc::new).map_err(|error| failure(data, error))
         };
-        Ok(Stores {
-            tenant: open("tenant", SMALL_CACHE_BYTES)?,
-            catalog: open("catalog", SMALL_CACHE_BYTES)?,
-            stock: open("stock", STOCK_CACHE_BYTES)?,
-        })
+        let [tenant, catalog, stock] = STORES;
+        let (tenant, catalog, stock) = (open(tenant)?, open(catalog)?, open(stock)?);
+        let pepper = pepper(data, !made.is_empty() && !accept_loss)?;
+        if made.len() < STORES.len() {
+            write_layout(data)?;
+        }
+        Ok(Stores { tenant, catalog, stock, pepper })
     }
 
     /// Opens the stores of a folder that must exist.
     pub(crate) fn open_existing(data: &Path) -> Result<Stores, Failure> {
-        if !data.join("tenant").is_dir() {
-            let what =
-                format!("there is no Cargo Pilot data in '{}': name the folder with --data", data.display());
-            return Err(Failure::Usage(what));
+        match fs::metadata(data.join("tenant")) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::Usage(format!(
+                "there is no Cargo Pilot data in '{}': name the folder with --data",
+                data.display()
+            ))),
+            Err(error) => Err(io_failure(&data.join("tenant"), "cannot be read", &error)),
+            Ok(_) => Stores::open(data, false),
         }
-        Stores::open(data, false)
     }
 
     /// The platform over these stores.
-    pub(crate) fn platform(&self, data: &Path, gateway: gateway::Config) -> Result<Platform, Failure> {
+    pub(crate) fn platform(&self, gateway: gateway::Config) -> Result<Platform, Failure> {
         let parts = Parts {
             tenant: self.tenant.clone(),
             catalog: self.catalog.clone(),
             stock: self.stock.clone(),
-            pepper: pepper(data)?,
+            pepper: self.pepper,
             gateway,
         };
         Platform::start(parts).map_err(Failure::Machine)
@@ -79,42 +95,111 @@ impl Stores {
     }
 }
 
-fn failure(data: &Path, error: &OpenError) -> Failure {
+fn is_store(data: &Path, name: &str) -> bool {
+    data.join(name).join("format").exists()
+}
+
+/// The stores that were made; none for a new folder.
+fn read_layout(data: &Path) -> Result<Vec<String>, Failure> {
+    let path = data.join("layout");
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text.map_err(|error| io_failure(&path, "cannot be read", &error))?,
+    };
+    let mut lines = text.lines();
+    let version = lines.next().and_then(|line| line.strip_prefix(LAYOUT)?.parse::<u32>().ok());
+    match version {
+        Some(version) if version <= LAYOUT_VERSION => Ok(lines.map(str::to_owned).collect()),
+        Some(version) => Err(Failure::Machine(format!(
+            "'{}' has layout {version}, this version of cargo-pilot reads up to layout {LAYOUT_VERSION}: use \
+             the newer version that wrote it",
+            data.display()
+        ))),
+        None => Err(damaged(data, data, "the file 'layout' is malformed")),
+    }
+}
+
+fn write_layout(data: &Path) -> Result<(), Failure> {
+    let stores: String = STORES.iter().map(|(name, _)| format!("{name}\n")).collect();
+    write_synced(&data.join("layout"), format!("{LAYOUT}{LAYOUT_VERSION}\n{stores}").as_bytes())
+}
+
+fn failure(data: &Path, error: OpenError) -> Failure {
     match error {
         OpenError::Locked { .. } => Failure::Locked(format!(
-            "the data folder '{}' is in use by another cargo-pilot process: stop it first, or name another \
+            "the data folder '{}' is in use by another cargo-pilot process: stop that one first, or name another \
              folder with --data",
             data.display()
         )),
-        OpenError::Io { source, .. } => Failure::Machine(format!("{error}: {source}")),
-        other => Failure::Machine(other.to_string().replace("`accept_loss`", "`serve --accept-loss`")),
+        OpenError::Damaged { path, what } => damaged(data, &path, &what),
+        OpenError::DataLost { path, acknowledged, recovered } => lost(data, &path, acknowledged, recovered),
+        OpenError::Io { path, doing, source } => {
+            io_failure(&path, &format!("cannot be opened ({doing})"), &source)
+        }
+        newer @ OpenError::NewerFormat { .. } => Failure::Machine(newer.to_string()),
     }
+}
+
+fn damaged(data: &Path, path: &Path, what: &str) -> Failure {
+    Failure::Machine(format!(
+        "the data in '{}' is damaged: {what}. Keep a copy of '{data}' as it is, then restore the whole folder, \
+         never single files of it, from the newest backup and check it with `cargo-pilot verify`. Without a \
+         backup, `cargo-pilot serve --accept-loss` goes on from what can still be read, if anything can.",
+        path.display(),
+        data = data.display()
+    ))
+}
+
+fn lost(data: &Path, path: &Path, acknowledged: u64, recovered: u64) -> Failure {
+    Failure::Machine(format!(
+        "the data in '{}' is older than what was acknowledged: write {acknowledged} was confirmed, the files end \
+         at write {recovered}. See first whether an old snapshot or another disk is mounted in its place. \
+         Otherwise keep a copy of '{data}' as it is, restore the whole folder from the newest backup, and check \
+         it with `cargo-pilot verify`. Without a backup, `cargo-pilot serve --accept-loss` goes on from what is \
+         there: what came after it is gone.",
+        path.display(),
+        data = data.display()
+    ))
+}
+
+/// What the operating system refused, and what to do about it.
+fn io_failure(path: &Path, what: &str, error: &io::Error) -> Failure {
+    let advice = match error.kind() {
+        ErrorKind::PermissionDenied => "start as the user that owns it, or name another folder with --data",
+        ErrorKind::ReadOnlyFilesystem => "its file system is read-only; name another folder with --data",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on its disk and start again",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "a file is where a folder should be; name another folder with --data"
+        }
+        _ => "see what the disk and its mount say, or name another folder with --data",
+    };
+    Failure::Machine(format!("'{}' {what}: {error}: {advice}", path.display()))
 }
 
 fn make_folder(path: &Path) -> Result<(), Failure> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| Failure::Machine(format!("the folder '{}' cannot be made: {error}", path.display())))
-}
-
-fn secret_file(data: &Path, name: &str) -> Result<PathBuf, Failure> {
-    let folder = data.join("secrets");
-    make_folder(&folder)?;
-    Ok(folder.join(name))
+    made.map_err(|error| io_failure(path, "cannot be made", &error))
 }
 
 /// The key of the hashes of API keys; made with the folder.
-fn pepper(data: &Path) -> Result<[u8; 32], Failure> {
-    let path = secret_file(data, "pepper")?;
-    if path.exists() {
-        let bytes = fs::read(&path).map_err(|error| unreadable(&path, &error))?;
-        let wrong =
-            |_| Failure::Machine(format!("'{}' has not 32 bytes: restore it from a backup", path.display()));
-        return bytes.try_into().map_err(wrong);
+fn pepper(data: &Path, must_exist: bool) -> Result<[u8; 32], Failure> {
+    let path = data.join("secrets/pepper");
+    match fs::read(&path) {
+        Ok(bytes) => {
+            bytes.try_into().map_err(|_| damaged(data, &path, "the key of the API keys has not 32 bytes"))
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io_failure(&path, "cannot be read", &error)),
+        // With another one no API key would work any more.
+        Err(_) if must_exist => Err(damaged(data, &path, "the key of the API keys is missing")),
+        Err(_) => {
+            let mut pepper = [0; 32];
+            getrandom::fill(&mut pepper)
+                .map_err(|error| Failure::Machine(format!("the system gives no randomness: {error}")))?;
+            make_folder(&data.join("secrets"))?;
+            write_synced(&path, &pepper)?;
+            Ok(pepper)
+        }
     }
-    let mut pepper = [0; 32];
-    getrandom::fill(&mut pepper).map_err(|error| Failure::Machine(format!("no randomness: {error}")))?;
-    write_secret(&path, &pepper)?;
-    Ok(pepper)
 }
 
 /// The key of the demo tenant, if it was kept.
@@ -124,23 +209,21 @@ pub(crate) fn demo_key(data: &Path) -> Option<String> {
 
 /// Keeps the key of the demo tenant.
 pub(crate) fn keep_demo_key(data: &Path, key: &str) -> Result<(), Failure> {
-    write_secret(&secret_file(data, "demo-api-key")?, key.as_bytes())
+    write_synced(&data.join("secrets/demo-api-key"), key.as_bytes())
 }
 
 /// Writes a file that only its user may read, synced, in one step.
-fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let unwritable = |error| Failure::Machine(format!("'{}' cannot be written: {error}", path.display()));
-    let draft = path.with_extension("new");
-    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft);
-    let mut file: File = open.map_err(unwritable)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(unwritable)?;
-    fs::rename(&draft, path).map_err(unwritable)?;
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(unwritable)
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::Machine(format!("'{}' cannot be read: {error}", path.display()))
+    let write = || {
+        let draft = path.with_extension("new");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)?;
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|error| io_failure(path, "cannot be written", &error))
 }
 
 /// Says where the server on this folder is, until dropped.

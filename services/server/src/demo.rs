@@ -4,13 +4,12 @@ use std::path::Path;
 
 use calendar::Instant;
 use journal::{Env as _, SystemEnv};
-use problem::Problem;
 use proto::api::v1::Money;
 use proto::catalog::v1 as catalog;
 use proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use proto::stock::v1 as stock;
 use proto::stock::v1::stock_service_client::StockServiceClient;
-use rpc::{Token, Transport};
+use rpc::{Principal, Token, Transport};
 use tonic::{Request, Status};
 
 use crate::cli::Failure;
@@ -40,6 +39,11 @@ const SAMPLES: [Sample; 8] = [
 const LOCATIONS: [(&str, &str); 3] =
     [("MAIN", "Main warehouse"), ("SHOP-1", "Shop, High Street"), ("SHOP-2", "Shop, Station")];
 
+const PRICES: &str = "RETAIL";
+
+/// The document that is posted last: once it is there, everything is.
+const LAST: (&str, &str) = ("write_off", "WO-3001");
+
 /// Makes the demo tenant unless it is there, and gives its API key.
 pub(crate) async fn prepare(platform: &Platform, data: &Path) -> Result<String, Failure> {
     let currency = money::Currency::parse(CURRENCY).map_err(|error| Failure::Machine(error.to_string()))?;
@@ -52,23 +56,21 @@ pub(crate) async fn prepare(platform: &Platform, data: &Path) -> Result<String, 
         cost_scale: 2,
         costing: tenant::domain::Costing::MovingAverage,
     };
-    let made = platform.tenant.app().bootstrap(new).await.map_err(|error| refused(&error))?;
-    if let Some(credential) = &made.credential {
-        data::keep_demo_key(data, &credential.reveal())?;
-    }
-    let key = data::demo_key(data).ok_or_else(|| {
-        Failure::Usage(format!(
-            "the demo tenant's key is not in '{}' any more",
-            data.join("secrets").display()
-        ))
-    })?;
-    let login = tenant::Login { credential: tenant::domain::Credential::parse(&key), peer: None };
-    let login = platform.tenant.app().authenticate(login).await.map_err(|error| refused(&error))?;
-    let token = platform.minter.mint(&login.principal);
+    let app = platform.tenant.app();
+    let made = app.bootstrap(new).await.map_err(|error| failed(&error))?;
+    let key = match (made.credential, data::demo_key(data)) {
+        (None, Some(key)) if login(app, &key).await?.is_some() => key,
+        (Some(credential), _) => keep(data, &credential)?,
+        // An earlier start ended between making the key and keeping it, or the key was revoked.
+        (None, _) => keep(data, &app.issue_owner_key(made.tenant).await.map_err(|error| failed(&error))?)?,
+    };
+    let principal = login(app, &key).await?;
+    let principal =
+        principal.ok_or_else(|| Failure::Machine("the demo tenant's key does not work".into()))?;
     let demo = Demo {
         catalog: CatalogServiceClient::new(platform.transport.clone()),
         stock: StockServiceClient::new(platform.transport.clone()),
-        token,
+        token: platform.minter.mint(&principal),
         now: SystemEnv.now(),
     };
     demo.fill()
@@ -77,11 +79,24 @@ pub(crate) async fn prepare(platform: &Platform, data: &Path) -> Result<String, 
     Ok(key)
 }
 
-/// What a refused use case means on the command line.
-pub(crate) fn refused(error: &tenant::Error) -> Failure {
-    let fields: Vec<String> =
-        error.violations().iter().map(|bad| format!("{}: {}", bad.field, bad.detail)).collect();
-    if fields.is_empty() { Failure::Machine(error.to_string()) } else { Failure::Usage(fields.join("; ")) }
+fn keep(data: &Path, credential: &tenant::domain::Credential) -> Result<String, Failure> {
+    let key = credential.reveal();
+    data::keep_demo_key(data, &key)?;
+    Ok(key)
+}
+
+/// Who the key belongs to; `None` if it is not valid.
+async fn login(app: &tenant::App, key: &str) -> Result<Option<Principal>, Failure> {
+    let login = tenant::Login { credential: tenant::domain::Credential::parse(key), peer: None };
+    match app.authenticate(login).await {
+        Ok(authenticated) => Ok(Some(authenticated.principal)),
+        Err(tenant::Error::InvalidCredentials) => Ok(None),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn failed(error: &tenant::Error) -> Failure {
+    Failure::Machine(format!("the demo tenant cannot be made: {error}"))
 }
 
 struct Demo {
@@ -112,13 +127,20 @@ impl Demo {
 
     /// Makes what is not there: what an interrupted start has begun is completed by the next one.
     async fn fill(&self) -> Result<(), Status> {
-        let ask = stock::ListLocationsRequest { code: LOCATIONS[0].0.to_owned(), ..Default::default() };
-        let there = self.stock.clone().list_locations(self.request("-", ask)).await?.into_inner();
+        let (document, id) = LAST;
+        let ask = stock::ListMovementsRequest {
+            source_type: document.to_owned(),
+            source_id: id.to_owned(),
+            ..Default::default()
+        };
+        let last = self.stock.clone().list_movements(self.request("-", ask)).await?.into_inner();
+        // What people change afterwards stays as it is.
+        if !last.movements.is_empty() {
+            return Ok(());
+        }
         let variants = self.products().await?;
         let places = self.locations().await?;
-        if there.locations.is_empty() {
-            self.prices(&variants).await?;
-        }
+        self.prices(&variants).await?;
         self.history(&variants, &places).await
     }
 
@@ -172,26 +194,44 @@ impl Demo {
     }
 
     async fn prices(&self, variants: &[String]) -> Result<(), Status> {
-        let list = catalog::PriceList {
-            code: "RETAIL".to_owned(),
-            name: "Retail prices".to_owned(),
-            kind: catalog::PriceListKind::Sale.into(),
-            currency: CURRENCY.to_owned(),
-            ..Default::default()
+        let ask = catalog::ListPriceListsRequest::default();
+        let lists = self.catalog.clone().list_price_lists(self.request("-", ask)).await?.into_inner();
+        let list = match lists.price_lists.into_iter().find(|list| list.code == PRICES) {
+            Some(list) => list.id,
+            None => self.price_list().await?,
         };
-        let ask = catalog::CreatePriceListRequest { price_list: Some(list) };
-        let list = self.catalog.clone().create_price_list(self.request("RETAIL", ask)).await?.into_inner();
         for (variant, sample) in variants.iter().zip(&SAMPLES) {
+            let ask = catalog::ListPriceChangesRequest {
+                price_list_id: list.clone(),
+                variant_id: variant.clone(),
+                ..Default::default()
+            };
+            let there = self.catalog.clone().list_price_changes(self.request("-", ask)).await?.into_inner();
+            if !there.changes.is_empty() {
+                continue;
+            }
             let price = catalog::NewPrice {
                 variant_id: variant.clone(),
                 amount: sample.7.to_owned(),
                 reason: "opening price".to_owned(),
                 ..Default::default()
             };
-            let ask = catalog::SetPriceRequest { price_list_id: list.id.clone(), price: Some(price) };
+            let ask = catalog::SetPriceRequest { price_list_id: list.clone(), price: Some(price) };
             self.catalog.clone().set_price(self.request(&format!("price-{}", sample.0), ask)).await?;
         }
         Ok(())
+    }
+
+    async fn price_list(&self) -> Result<String, Status> {
+        let list = catalog::PriceList {
+            code: PRICES.to_owned(),
+            name: "Retail prices".to_owned(),
+            kind: catalog::PriceListKind::Sale.into(),
+            currency: CURRENCY.to_owned(),
+            ..Default::default()
+        };
+        let ask = catalog::CreatePriceListRequest { price_list: Some(list) };
+        Ok(self.catalog.clone().create_price_list(self.request(PRICES, ask)).await?.into_inner().id)
     }
 
     /// Four weeks: receipts in the warehouse, transfers to the shops, sales, a breakage.
@@ -228,19 +268,16 @@ impl Demo {
                 lines.push(Line { days, document, kind: "sale.shipment", sku, at, quantity: SOLD[sku] });
             }
         }
-        lines.push(Line {
-            days: 1,
-            document: ("write_off", "WO-3001"),
-            kind: "write_off.damage",
-            sku: 3,
-            at: 1,
-            quantity: "2",
-        });
         lines.sort_by_key(|line| std::cmp::Reverse(line.days));
-        let drafts = lines.iter().map(|line| self.draft(line, variants, places)).collect();
+        self.post(lines.iter().map(|line| self.draft(line, variants, places)).collect()).await?;
+        let last = Line { days: 1, document: LAST, kind: "write_off.damage", sku: 3, at: 1, quantity: "2" };
+        self.post(vec![self.draft(&last, variants, places)]).await
+    }
+
+    async fn post(&self, movements: Vec<stock::MovementDraft>) -> Result<(), Status> {
         // The dates depend on today, so the key does too; what is posted already is known by its source line.
-        let key = format!("history-{}", self.now.unix_micros());
-        let ask = stock::BatchPostMovementsRequest { movements: drafts, atomic: false, omit_movements: true };
+        let key = format!("history-{}-{}", movements.len(), self.now.unix_micros());
+        let ask = stock::BatchPostMovementsRequest { movements, atomic: false, omit_movements: true };
         let answer = self.stock.clone().batch_post_movements(self.request(&key, ask)).await?.into_inner();
         for result in answer.results {
             match result.result {

@@ -1,12 +1,13 @@
 //! The executable `cargo-pilot`. Services and stores are wired here and nowhere else.
 //!
 //! Read in this order: [`cli`] (commands and exit codes), `data` (the data folder), `platform` (all
-//! services in one process), `serve`, `demo`, `import`, `verify`.
+//! services in one process), `serve`, `demo`, `init`, `import`, `verify`.
 
 pub mod cli;
 mod data;
 mod demo;
 mod import;
+mod init;
 pub mod platform;
 mod serve;
 mod verify;

@@ -10,7 +10,7 @@ use journal::verify::Finding;
 use journal::{Journal, Scope, SharedStore, SystemEnv};
 use serde_json::json;
 
-use crate::cli::{Failure, Verify};
+use crate::cli::{self, Failure, Verify, say};
 use crate::data::Stores;
 
 /// Aggregates that are read at once.
@@ -26,20 +26,28 @@ struct Report {
     fault_count: u64,
 }
 
+impl Report {
+    fn fault(&mut self, text: String) {
+        self.fault_count += 1;
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(text);
+        }
+    }
+}
+
 pub(crate) fn run(args: &Verify) -> Result<(), Failure> {
-    let data = args.data.data.as_path();
+    cli::log_warnings()?;
+    let data = args.data.as_path();
     let stores = Stores::open_existing(data)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Machine(format!("no runtime: {error}")))?;
-    let report = runtime.block_on(all(&stores, args.json))?;
+    let report = cli::run_async(all(&stores, args.json))?;
     stores.close();
     print(data, args.json, &report);
     if report.fault_count == 0 {
         return Ok(());
     }
     Err(Failure::Data(format!(
-        "{} faults in '{}': stop using it, keep a copy, and restore the newest backup that verifies",
-        report.fault_count,
+        "{} in '{}': stop using it, keep a copy of the whole folder, and restore the newest backup that verifies",
+        if report.fault_count == 1 { "1 fault".to_owned() } else { format!("{} faults", report.fault_count) },
         data.display()
     )))
 }
@@ -47,16 +55,24 @@ pub(crate) fn run(args: &Verify) -> Result<(), Failure> {
 async fn all(stores: &Stores, json: bool) -> Result<Report, Failure> {
     let mut report = Report::default();
     let bar = if json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({per_sec} records)") {
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({per_sec})") {
         bar.set_style(style);
     }
     let services: [(&str, SharedStore); 3] = [
-        ("tenant", Arc::<journal_embedded::EmbeddedStore>::clone(&stores.tenant)),
-        ("catalog", Arc::<journal_embedded::EmbeddedStore>::clone(&stores.catalog)),
-        ("stock", Arc::<journal_embedded::EmbeddedStore>::clone(&stores.stock)),
+        ("tenant", stores.tenant.clone()),
+        ("catalog", stores.catalog.clone()),
+        ("stock", stores.stock.clone()),
     ];
     for (service, store) in services {
-        one(service, &store, &mut report, &bar).await?;
+        match one(service, &store, &mut report, &bar).await {
+            // Bytes that cannot be read are a fault like any other, and the next store may tell more.
+            Err(journal::Error::Damaged(damage)) => report.fault(format!("{service}: {damage}")),
+            done => done.map_err(|error| {
+                let cause =
+                    std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
+                Failure::Machine(format!("the records of '{service}' cannot be read: {error}{cause}"))
+            })?,
+        }
     }
     bar.finish_and_clear();
     Ok(report)
@@ -67,24 +83,23 @@ async fn one(
     store: &SharedStore,
     report: &mut Report,
     bar: &ProgressBar,
-) -> Result<(), Failure> {
-    let failed =
-        |error: &dyn std::fmt::Display| Failure::Machine(format!("'{service}' cannot be read: {error}"));
+) -> Result<(), journal::Error> {
     let mut after = None;
     loop {
-        let page = store.aggregates(after, PAGE).await.map_err(|error| failed(&error))?;
+        let page = store.aggregates(after, PAGE).await?;
         let Some((tenant, aggregate, _)) = page.last() else { return Ok(()) };
         after = Some((*tenant, *aggregate));
         for (tenant, aggregate, head) in page {
-            let finding = aggregate_finding(service, store, tenant, aggregate, &head).await;
-            let finding = finding.map_err(|error| failed(&error))?;
+            let finding = match aggregate_finding(service, store, tenant, aggregate, &head).await {
+                Err(journal::Error::Damaged(damage)) => {
+                    Finding { entries: 0, faults: vec![damage.to_string()] }
+                }
+                finding => finding?,
+            };
             report.records += 1;
             report.entries += finding.entries;
             for fault in finding.faults {
-                report.fault_count += 1;
-                if report.faults.len() < FAULTS_MAX {
-                    report.faults.push(format!("{service} {aggregate} of {tenant}: {fault}"));
-                }
+                report.fault(format!("{service} {aggregate} of {tenant}: {fault}"));
             }
             bar.inc(1);
             bar.set_message(format!("{service}: {} records, {} entries", report.records, report.entries));
@@ -115,18 +130,18 @@ fn print(data: &Path, json: bool, report: &Report) {
             "data": data, "ok": report.fault_count == 0, "records": report.records,
             "entries": report.entries, "faultCount": report.fault_count, "faults": report.faults,
         });
-        println!("{line}");
+        say(line);
         return;
     }
     for fault in &report.faults {
-        println!("{fault}");
+        say(fault);
     }
     if report.fault_count == 0 {
-        println!(
+        say(format_args!(
             "{}: every hash chain, balance and value is what its entries lead to ({} records, {} entries)",
             data.display(),
             report.records,
             report.entries
-        );
+        ));
     }
 }

@@ -4,69 +4,70 @@
 //! locations that are not there yet are made, then opening stock and sales are posted in file order,
 //! each row under an idempotency key of its own: running the import again changes nothing, and after
 //! an interruption it goes on where it was.
+//!
+//! Read in this order: `files` (rows of files), `rows` (fields of a row), `check` (rows among each other
+//! and with what the server has), `client` (the server), `send`, `report`.
 
+mod check;
 mod client;
 mod files;
 mod report;
 mod rows;
 mod send;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use crate::cli::{Failure, Import};
+use crate::cli::{self, Failure, Import};
 use crate::data;
 
-use client::Client;
+use check::Plan;
+use client::{Client, Known};
 use files::Files;
 use report::Report;
 
 pub(crate) fn run(args: &Import) -> Result<(), Failure> {
     let files = Files::find(&args.paths)?;
     let mut report = Report::new(args.json);
-    if args.check {
-        let plan = rows::check(&files, None, &mut report, &bar(args, "checking", files.bytes()))?;
-        refuse_wrong_rows(&report)?;
+    if args.check && args.url.is_none() {
+        let plan = checked(&files, None, &mut report)?;
         report.finish_checked(&plan);
         return Ok(());
     }
-    let url = args.url.clone().or_else(|| data::running_url(&args.data.data));
-    let key = args.key.clone().or_else(|| data::demo_key(&args.data.data));
-    let (Some(url), Some(key)) = (url, key) else {
-        return Err(Failure::Usage(format!(
-            "no server runs on '{}': start one with `cargo-pilot serve`, or name it with --url and --key",
-            args.data.data.display()
-        )));
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Machine(format!("no runtime: {error}")))?;
-    let plan = runtime.block_on(async {
+    let (url, key) = server(args)?;
+    cli::run_async(async {
         let client = Client::connect(&url, &key).await?;
-        let known = client.known().await?;
-        let plan = rows::check(&files, Some(&known), &mut report, &bar(args, "checking", files.bytes()))?;
-        refuse_wrong_rows(&report)?;
-        let bar = bar(args, "importing", plan.rows());
-        send::all(&client, &files, known, &mut report, &bar).await?;
-        Ok(plan)
+        let known = client.known(files.have_movements()).await?;
+        let plan = checked(&files, Some(&known), &mut report)?;
+        plan.permitted(&known)?;
+        if args.check {
+            report.finish_checked(&plan);
+            return Ok(());
+        }
+        send::all(&client, &files, known, &plan, &mut report).await?;
+        report.finish(&plan)
+    })
+}
+
+/// Where the server is, and the key for it.
+fn server(args: &Import) -> Result<(String, String), Failure> {
+    let data = args.data.as_path();
+    let url = args.url.clone().or_else(|| data::running_url(data)).ok_or_else(|| {
+        Failure::Usage(format!(
+            "no server runs on '{}': start it with `cargo-pilot serve`, or name another one with --url",
+            data.display()
+        ))
     })?;
-    report.finish(&plan)
+    let key = args.key.clone().or_else(|| data::demo_key(data)).ok_or_else(|| {
+        Failure::Usage("an API key is needed: give it with --key or in CARGO_PILOT_KEY".to_owned())
+    })?;
+    Ok((url, key))
 }
 
-fn refuse_wrong_rows(report: &Report) -> Result<(), Failure> {
-    if report.wrong_rows() == 0 {
-        return Ok(());
-    }
-    report.finish_refused();
-    let wrong = report.wrong_rows();
-    Err(Failure::Data(format!("{wrong} wrong rows, nothing was imported: correct them and import again")))
-}
-
-/// A bar on a terminal, nothing elsewhere.
-fn bar(args: &Import, what: &'static str, length: u64) -> ProgressBar {
-    let target = if args.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let bar = ProgressBar::with_draw_target(Some(length), target).with_message(what);
-    let style = "{msg:9} [{wide_bar}] {percent}% {per_sec} {eta} left";
-    match ProgressStyle::with_template(style) {
-        Ok(style) => bar.with_style(style.progress_chars("=> ")),
-        Err(_) => bar,
+fn checked(files: &Files, known: Option<&Known>, report: &mut Report) -> Result<Plan, Failure> {
+    let plan = check::all(files, known, report)?;
+    match report.wrong_rows() {
+        0 => Ok(plan),
+        1 => Err(Failure::Data("1 wrong row, nothing was imported: correct it and import again".into())),
+        rows => Err(Failure::Data(format!(
+            "{rows} wrong rows, nothing was imported: correct them and import again"
+        ))),
     }
 }

@@ -1,19 +1,19 @@
 //! Sends checked rows.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use indicatif::ProgressBar;
 use proto::api::v1::{Money, Problem};
 use proto::catalog::v1 as catalog;
 use proto::stock::v1 as stock;
 use tokio::sync::mpsc;
 
 use crate::cli::Failure;
+use crate::import::check::Plan;
 use crate::import::client::{Client, Known, failed};
-use crate::import::files::{Files, Kind, Reader};
-use crate::import::report::Report;
+use crate::import::files::{Files, Kind, Reader, Row, Wrong};
+use crate::import::report::{Count, Report};
 use crate::import::rows::{self, Line};
 
 /// Rows of one call.
@@ -22,44 +22,62 @@ const BATCH: usize = 500;
 const LANES: usize = 4;
 /// Batches that wait for a lane.
 const LANE_BATCHES: usize = 2;
+/// Tries of a row that another process is posting at the same time, and the pause before the second one.
+const TRIES_MAX: u32 = 8;
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// Sends everything: products and locations that are not there, then movements in file order.
 pub(crate) async fn all(
     client: &Client,
     files: &Files,
-    known: Known,
+    mut known: Known,
+    plan: &Plan,
     report: &mut Report,
-    bar: &ProgressBar,
 ) -> Result<(), Failure> {
-    let mut known = known;
-    products(client, files, &mut known, report, bar).await?;
-    locations(client, files, &mut known, report, bar).await?;
-    if report.wrong_rows() > 0 {
-        return Ok(()); // movements of what is missing would only be refused too
+    report.start("importing", plan.rows(), false);
+    products(client, files, &mut known, report).await?;
+    complete(plan.products, report.products, report)?;
+    locations(client, files, &mut known, report).await?;
+    complete(plan.products + plan.locations, sum(report.products, report.locations), report)?;
+    if report.wrong_rows() == 0 {
+        // Movements of what is missing would only be refused too.
+        movements(client, files, known, report).await?;
+        let there = sum(sum(report.products, report.locations), report.movements);
+        complete(plan.rows(), there, report)?;
     }
-    movements(client, files, known, report, bar).await?;
-    bar.finish_and_clear();
+    report.end();
     Ok(())
 }
 
-/// Reads the next batch of rows that `known` does not have.
+fn sum(one: Count, other: Count) -> Count {
+    Count { made: one.made + other.made, there: one.there + other.there }
+}
+
+/// Sees that every row had an answer.
+fn complete(rows: u64, count: Count, report: &Report) -> Result<(), Failure> {
+    if count.made + count.there + report.wrong_rows() == rows {
+        return Ok(());
+    }
+    Err(Failure::Data("the files were changed while they were imported: import them again".into()))
+}
+
+/// Reads the next batch of rows that are not there, with their lines.
 fn batch<T>(
     reader: &mut Reader,
-    known: &HashMap<String, String>,
     there: &mut u64,
-    column: &str,
-    make: impl Fn(&crate::import::files::Row<'_>) -> T,
-) -> Vec<(u64, T)> {
+    is_there: impl Fn(&Row<'_>) -> bool,
+    make: impl Fn(&Row<'_>) -> T,
+) -> Result<Vec<(u64, T)>, Failure> {
     let mut batch = Vec::with_capacity(BATCH);
     while batch.len() < BATCH {
-        match reader.next() {
+        match reader.next()? {
             None => break,
-            Some(Ok(row)) if known.contains_key(row.get(column)) => *there += 1,
+            Some(Ok(row)) if is_there(&row) => *there += 1,
             Some(Ok(row)) => batch.push((row.line, make(&row))),
-            Some(Err(_)) => {} // every row was read before
+            Some(Err(_)) => {} // every row was read before; see `complete`
         }
     }
-    batch
+    Ok(batch)
 }
 
 async fn products(
@@ -67,34 +85,41 @@ async fn products(
     files: &Files,
     known: &mut Known,
     report: &mut Report,
-    bar: &ProgressBar,
 ) -> Result<(), Failure> {
     let Some(mut reader) = files.open(Kind::Products)? else { return Ok(()) };
     let path = reader.path.clone();
     loop {
-        let before = report.products.there;
-        let batch = batch(&mut reader, &known.variants, &mut report.products.there, "sku", rows::product);
-        bar.inc(report.products.there - before);
+        let mut there = 0;
+        let is_there = |row: &Row<'_>| known.variants.contains_key(row.get("sku"));
+        let make = |row: &Row<'_>| rows::product(row, &mut Vec::new()).message();
+        let batch = batch(&mut reader, &mut there, is_there, make)?;
+        report.products.there += there;
+        report.done(there);
         if batch.is_empty() {
             return Ok(());
         }
         let (lines, products): (Vec<u64>, Vec<_>) = batch.into_iter().unzip();
+        let skus: Vec<String> = products.iter().map(|product| product.variants[0].sku.clone()).collect();
         let ask = catalog::BatchCreateProductsRequest { products, atomic: false };
         let answer = client.catalog.clone().batch_create_products(client.request(ask, None)).await;
-        for (line, result) in lines.into_iter().zip(answer.map_err(failed)?.into_inner().results) {
+        let results = answer.map_err(failed)?.into_inner().results;
+        for ((line, sku), result) in lines.into_iter().zip(&skus).zip(results) {
             match result.result {
                 Some(catalog::product_result::Result::Product(product)) => {
                     report.products.made += 1;
-                    known
-                        .variants
-                        .extend(product.variants.into_iter().map(|variant| (variant.sku, variant.id)));
+                    product.variants.into_iter().for_each(|variant| known.add_variant(variant));
                 }
-                Some(catalog::product_result::Result::Problem(problem)) => {
-                    refused(report, &path, line, &problem)?
-                }
+                // Another import may have been faster.
+                Some(catalog::product_result::Result::Problem(problem)) => match taken(&problem) {
+                    true if let Some(variant) = client.variant(sku).await? => {
+                        report.products.there += 1;
+                        known.add_variant(variant);
+                    }
+                    _ => refused(report, Kind::Products, &path, line, &problem)?,
+                },
                 None => {}
             }
-            bar.inc(1);
+            report.done(1);
         }
     }
 }
@@ -104,59 +129,70 @@ async fn locations(
     files: &Files,
     known: &mut Known,
     report: &mut Report,
-    bar: &ProgressBar,
 ) -> Result<(), Failure> {
     let Some(mut reader) = files.open(Kind::Locations)? else { return Ok(()) };
     let path = reader.path.clone();
     loop {
-        let before = report.locations.there;
-        let batch = batch(&mut reader, &known.locations, &mut report.locations.there, "code", |row| {
-            stock::Location {
-                code: row.get("code").to_owned(),
-                name: row.get("name").to_owned(),
-                ..stock::Location::default()
-            }
-        });
-        bar.inc(report.locations.there - before);
+        let mut there = 0;
+        let is_there = |row: &Row<'_>| known.locations.contains_key(row.get("code"));
+        let make = |row: &Row<'_>| rows::location_message(rows::location(row, &mut Vec::new()));
+        let batch = batch(&mut reader, &mut there, is_there, make)?;
+        report.locations.there += there;
+        report.done(there);
         if batch.is_empty() {
             return Ok(());
         }
         let (lines, locations): (Vec<u64>, Vec<_>) = batch.into_iter().unzip();
+        let codes: Vec<String> = locations.iter().map(|location| location.code.clone()).collect();
         let ask = stock::BatchCreateLocationsRequest { locations, atomic: false };
         let answer = client.stock.clone().batch_create_locations(client.request(ask, None)).await;
-        for (line, result) in lines.into_iter().zip(answer.map_err(failed)?.into_inner().results) {
+        let results = answer.map_err(failed)?.into_inner().results;
+        for ((line, code), result) in lines.into_iter().zip(&codes).zip(results) {
             match result.result {
                 Some(stock::location_result::Result::Location(location)) => {
                     report.locations.made += 1;
-                    known.locations.insert(location.code, location.id);
+                    known.add_location(location);
                 }
-                Some(stock::location_result::Result::Problem(problem)) => {
-                    refused(report, &path, line, &problem)?
-                }
+                Some(stock::location_result::Result::Problem(problem)) => match taken(&problem) {
+                    true if let Some(location) = client.location(code).await? => {
+                        report.locations.there += 1;
+                        known.add_location(location);
+                    }
+                    _ => refused(report, Kind::Locations, &path, line, &problem)?,
+                },
                 None => {}
             }
-            bar.inc(1);
+            report.done(1);
         }
     }
 }
 
-/// Rows on their way: where they stand, and what they say.
-type Batch = Vec<((Arc<PathBuf>, u64), stock::MovementDraft)>;
-
-/// What became of a batch.
-struct Outcome {
-    made: u64,
-    there: u64,
-    refused: Vec<((Arc<PathBuf>, u64), Problem)>,
+/// Whether something of that name is there already.
+fn taken(problem: &Problem) -> bool {
+    problem.code == "ALREADY_EXISTS"
 }
 
-async fn movements(
-    client: &Client,
-    files: &Files,
-    known: Known,
-    report: &mut Report,
-    bar: &ProgressBar,
-) -> Result<(), Failure> {
+/// Where a row stands.
+#[derive(Clone)]
+struct Place {
+    kind: Kind,
+    path: Arc<PathBuf>,
+    line: u64,
+}
+
+/// Rows on their way: where they stand, and what they say.
+type Batch = Vec<(Place, stock::MovementDraft)>;
+
+/// What became of a batch.
+#[derive(Default)]
+struct Outcome {
+    count: Count,
+    refused: Vec<(Place, Problem)>,
+    /// Another process is posting them at this moment.
+    running: Batch,
+}
+
+async fn movements(client: &Client, files: &Files, known: Known, report: &mut Report) -> Result<(), Failure> {
     let (done, mut outcomes) = mpsc::channel(LANES * LANE_BATCHES);
     let mut lanes = Vec::with_capacity(LANES);
     for _ in 0..LANES {
@@ -172,40 +208,41 @@ async fn movements(
     let reading = tokio::task::spawn_blocking(move || read(readers, &known, &lanes));
     while let Some(outcome) = outcomes.recv().await {
         let outcome: Outcome = outcome?;
-        report.movements.made += outcome.made;
-        report.movements.there += outcome.there;
-        bar.inc(outcome.made + outcome.there + outcome.refused.len() as u64);
-        for ((path, line), problem) in outcome.refused {
-            refused(report, &path, line, &problem)?;
+        report.movements = sum(report.movements, outcome.count);
+        report.done(outcome.count.made + outcome.count.there + outcome.refused.len() as u64);
+        for (place, problem) in outcome.refused {
+            refused(report, place.kind, &place.path, place.line, &problem)?;
         }
     }
-    reading.await.map_err(|_| Failure::Machine("reading the files failed".into()))
+    reading.await.map_err(|_| Failure::Machine("reading the files failed".into()))?
 }
 
 /// Deals rows out to the lanes, in file order; ends early when a lane has ended.
-fn read(readers: Vec<(Kind, Reader)>, known: &Known, lanes: &[mpsc::Sender<Batch>]) {
+fn read(readers: Vec<(Kind, Reader)>, known: &Known, lanes: &[mpsc::Sender<Batch>]) -> Result<(), Failure> {
     let mut waiting: Vec<Batch> = lanes.iter().map(|_| Vec::with_capacity(BATCH)).collect();
     for (kind, mut reader) in readers {
         let path = Arc::new(reader.path.clone());
-        while let Some(row) = reader.next() {
+        while let Some(row) = reader.next()? {
+            // Every row was read before; see `complete`.
             let Ok(row) = row else { continue };
             let Some(line) = rows::line(kind, &row, &mut Vec::new()) else { continue };
             let Some(draft) = draft(kind, &line, known) else { continue };
             let at = lane(&draft.variant_id);
-            waiting[at].push(((Arc::clone(&path), row.line), draft));
+            waiting[at].push((Place { kind, path: Arc::clone(&path), line: row.line }, draft));
             if waiting[at].len() == BATCH {
                 let batch = std::mem::replace(&mut waiting[at], Vec::with_capacity(BATCH));
                 if lanes[at].blocking_send(batch).is_err() {
-                    return;
+                    return Ok(());
                 }
             }
         }
     }
     for (lane, batch) in lanes.iter().zip(waiting) {
         if !batch.is_empty() && lane.blocking_send(batch).is_err() {
-            return;
+            return Ok(());
         }
     }
+    Ok(())
 }
 
 fn lane(variant: &str) -> usize {
@@ -219,11 +256,7 @@ async fn work(
     done: mpsc::Sender<Result<Outcome, Failure>>,
 ) {
     while let Some(batch) = batches.recv().await {
-        let (places, movements): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let ask = stock::BatchPostMovementsRequest { movements, atomic: false, omit_movements: true };
-        // Every row has a key of its own; the key of the batch is only for the form.
-        let answer = client.stock.clone().batch_post_movements(client.request(ask, Some("import"))).await;
-        let outcome = answer.map_err(failed).map(|answer| sorted(places, answer.into_inner().results));
+        let outcome = post(&client, batch).await;
         let failed = outcome.is_err();
         if done.send(outcome).await.is_err() || failed {
             return;
@@ -231,22 +264,50 @@ async fn work(
     }
 }
 
-fn sorted(places: Vec<(Arc<PathBuf>, u64)>, results: Vec<stock::PostingResult>) -> Outcome {
-    let mut outcome = Outcome { made: 0, there: 0, refused: Vec::new() };
-    for (place, result) in places.into_iter().zip(results) {
+/// Posts a batch, and again those of its rows that another import is posting at the same time: what follows
+/// may need them.
+async fn post(client: &Client, batch: Batch) -> Result<Outcome, Failure> {
+    let mut whole = Outcome { running: batch, ..Outcome::default() };
+    for attempt in 0..TRIES_MAX {
+        if 0 < attempt {
+            tokio::time::sleep(PAUSE * 2u32.pow(attempt - 1)).await;
+        }
+        let outcome = call(client, std::mem::take(&mut whole.running)).await?;
+        whole.count = sum(whole.count, outcome.count);
+        whole.refused.extend(outcome.refused);
+        whole.running = outcome.running;
+        if whole.running.is_empty() {
+            return Ok(whole);
+        }
+    }
+    Err(Failure::Unavailable(
+        "another import posts the same rows: let it end, and repeat the same command".to_owned(),
+    ))
+}
+
+async fn call(client: &Client, batch: Batch) -> Result<Outcome, Failure> {
+    let movements = batch.iter().map(|(_, draft)| draft.clone()).collect();
+    let ask = stock::BatchPostMovementsRequest { movements, atomic: false, omit_movements: true };
+    // Every row has a key of its own; the key of the batch is only for the form.
+    let answer = client.stock.clone().batch_post_movements(client.request(ask, Some("import"))).await;
+    let results = answer.map_err(failed)?.into_inner().results;
+    let mut outcome = Outcome::default();
+    for ((place, draft), result) in batch.into_iter().zip(results) {
         match result.result {
-            Some(stock::posting_result::Result::Posting(posting)) if posting.replayed => outcome.there += 1,
-            Some(stock::posting_result::Result::Posting(_)) => outcome.made += 1,
-            Some(stock::posting_result::Result::Problem(problem))
-                if problem.reason == "SOURCE_ALREADY_POSTED" =>
-            {
-                outcome.there += 1;
+            Some(stock::posting_result::Result::Posting(posting)) if !posting.replayed => {
+                outcome.count.made += 1;
             }
-            Some(stock::posting_result::Result::Problem(problem)) => outcome.refused.push((place, problem)),
+            Some(stock::posting_result::Result::Posting(_)) => outcome.count.there += 1,
+            Some(stock::posting_result::Result::Problem(problem)) => match problem.reason.as_str() {
+                // Imported with another key of the tenant.
+                "SOURCE_ALREADY_POSTED" => outcome.count.there += 1,
+                "IDEMPOTENCY_IN_PROGRESS" => outcome.running.push((place, draft)),
+                _ => outcome.refused.push((place, problem)),
+            },
             None => {}
         }
     }
-    outcome
+    Ok(outcome)
 }
 
 fn draft(kind: Kind, line: &Line<'_>, known: &Known) -> Option<stock::MovementDraft> {
@@ -263,8 +324,8 @@ fn draft(kind: Kind, line: &Line<'_>, known: &Known) -> Option<stock::MovementDr
     let (seconds, nanos) = line.occurred_at.seconds_nanos();
     Some(stock::MovementDraft {
         kind: movement.to_owned(),
-        variant_id: known.variants.get(line.sku)?.clone(),
-        location_id: known.locations.get(line.location)?.clone(),
+        variant_id: known.variants.get(line.sku)?.id.clone(),
+        location_id: known.locations.get(line.location)?.id.clone(),
         quantity: line.quantity.to_string(),
         total_cost: money.filter(|_| kind == Kind::Opening),
         source: Some(stock::Source {
@@ -287,16 +348,52 @@ fn key(source: &str, line: &Line<'_>) -> String {
 }
 
 /// Reports a row that the server refused, or ends the import if it is the server that has a problem.
-fn refused(report: &mut Report, path: &std::path::Path, line: u64, problem: &Problem) -> Result<(), Failure> {
+fn refused(
+    report: &mut Report,
+    kind: Kind,
+    path: &Path,
+    line: u64,
+    problem: &Problem,
+) -> Result<(), Failure> {
     if problem.status >= 500 || problem.code == "ABORTED" {
         return Err(Failure::Unavailable(format!(
-            "the server has a problem ({}): repeat the same command, it goes on where it was",
+            "the server has a problem ({}): see what it logs, and repeat the same command, it goes on where it was",
             problem.detail
         )));
     }
-    let column =
-        problem.errors.first().map_or("row", |error| error.pointer.rsplit('/').next().unwrap_or("row"));
-    let reason = problem.errors.first().map_or(&problem.detail, |error| &error.detail);
-    report.wrong(path, line, column, reason);
+    report.wrong(path, line, &explained(kind, problem));
     Ok(())
+}
+
+/// What the answer of the server means for a row.
+fn explained(kind: Kind, problem: &Problem) -> Wrong {
+    let (document, amount) = rows::columns(kind);
+    if let Some(error) = problem.errors.first() {
+        let field = error.pointer.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default();
+        let column = match field {
+            "value" => "barcode",
+            "baseUnit" => "base_unit",
+            "quantityScale" => "quantity_scale",
+            "variantId" => "sku",
+            "locationId" => "location",
+            "amount" => amount,
+            "occurredAt" => "occurred_at",
+            "id" => document,
+            "lineId" => "line_id",
+            field => field,
+        };
+        return Wrong::new(column, error.detail.as_str());
+    }
+    match problem.reason.as_str() {
+        "INSUFFICIENT_STOCK" | "QUANTITY_LIMIT" => Wrong::new("quantity", problem.detail.as_str()),
+        "BACKDATE_WINDOW" => Wrong::new("occurred_at", problem.detail.as_str()),
+        "LOCATION_BLOCKED" => Wrong::new("location", problem.detail.as_str()),
+        "BARCODE_TAKEN" => Wrong::new("barcode", problem.detail.as_str()),
+        "IDEMPOTENCY_CONFLICT" => {
+            let what = "this line was imported before with other content, and what is posted never changes: give \
+                        the correction a line of its own";
+            Wrong::new("line_id", what)
+        }
+        _ => Wrong::new("row", problem.detail.as_str()),
+    }
 }

@@ -34,6 +34,34 @@ pub struct BootstrapTenant {
     pub costing: Costing,
 }
 
+impl BootstrapTenant {
+    /// Checks every field, so that a caller can do so before it makes anything.
+    ///
+    /// # Errors
+    /// All bad fields.
+    pub fn check(&self) -> Result<(), Error> {
+        let mut violations = Violations::new();
+        let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let begins_well = self.slug.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+        if !begins_well || !self.slug.bytes().all(letter) {
+            let detail = "must be lower-case letters, digits and '-', beginning with a letter";
+            violations.add("slug", reason::MALFORMED, detail);
+        }
+        violations.at_most("slug", &self.slug, SLUG_CHARS_MAX);
+        convert::name(&mut violations, "name", &self.name, Business::NAME_CHARS_MAX);
+        convert::name(&mut violations, "legal_name", &self.legal_name, Business::NAME_CHARS_MAX);
+        if self.country.len() != 2 || !self.country.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            violations.add("country", reason::MALFORMED, "must be two upper-case letters of ISO 3166-1");
+        }
+        let finest = self.currency.minor_places();
+        if !(finest..=u32::from(Business::COST_SCALE_MAX)).contains(&u32::from(self.cost_scale)) {
+            let detail = format!("must be from '{finest}' to '{}'", Business::COST_SCALE_MAX);
+            violations.add("cost_scale", reason::OUT_OF_RANGE, detail);
+        }
+        Ok(violations.into_result()?)
+    }
+}
+
 /// A tenant that is there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bootstrapped {
@@ -52,7 +80,7 @@ impl App {
     /// # Errors
     /// Bad fields, or the journal.
     pub async fn bootstrap(&self, new: BootstrapTenant) -> Result<Bootstrapped, Error> {
-        check(&new)?;
+        new.check()?;
         let tenant = self.register(&new.slug).await?;
         if let Some(found) = self.find(tenant).await? {
             return Ok(found);
@@ -148,26 +176,4 @@ impl App {
             _ => Ok(None),
         }
     }
-}
-
-fn check(new: &BootstrapTenant) -> Result<(), Error> {
-    let mut violations = Violations::new();
-    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let begins_well = new.slug.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
-    if !begins_well || !new.slug.bytes().all(letter) {
-        let detail = "must be lower-case letters, digits and '-', beginning with a letter";
-        violations.add("slug", reason::MALFORMED, detail);
-    }
-    violations.at_most("slug", &new.slug, SLUG_CHARS_MAX);
-    convert::name(&mut violations, "name", &new.name, Business::NAME_CHARS_MAX);
-    convert::name(&mut violations, "legal_name", &new.legal_name, Business::NAME_CHARS_MAX);
-    if new.country.len() != 2 || !new.country.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        violations.add("country", reason::MALFORMED, "must be two upper-case letters of ISO 3166-1");
-    }
-    let finest = new.currency.minor_places();
-    if !(finest..=u32::from(Business::COST_SCALE_MAX)).contains(&u32::from(new.cost_scale)) {
-        let detail = format!("must be from '{finest}' to '{}'", Business::COST_SCALE_MAX);
-        violations.add("cost_scale", reason::OUT_OF_RANGE, detail);
-    }
-    Ok(violations.into_result()?)
 }
