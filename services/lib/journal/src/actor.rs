@@ -5,10 +5,12 @@
 //! aggregate fast.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use calendar::Instant;
+use futures::FutureExt as _;
 use ids::{AggregateId, TenantId};
 use parking_lot::Mutex;
 use prost::Message;
@@ -134,8 +136,16 @@ async fn run<A: Aggregate>(inner: Arc<Inner<A>>, slot: Arc<Slot<A>>, mut state: 
     while let Some(work) = slot.take(&mut state) {
         match work {
             Work::Commands(commands) => {
-                state =
-                    inner.commit_folded(slot.scope, state.map(|boxed| *boxed), commands).await.map(Box::new);
+                let work = inner.commit_folded(slot.scope, state.map(|boxed| *boxed), commands);
+                // A rule that panics must not block its aggregate for good: its commands end unanswered,
+                // as unknown, and the next ones begin with what is stored.
+                state = match AssertUnwindSafe(work).catch_unwind().await {
+                    Ok(next) => next.map(Box::new),
+                    Err(_) => {
+                        error!(aggregate = %slot.scope.aggregate, "deciding a command panicked");
+                        None
+                    }
+                };
             }
             Work::Lease(grant) => {
                 let (back, returned) = oneshot::channel();

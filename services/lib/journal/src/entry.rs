@@ -51,7 +51,11 @@ impl Entry {
     /// # Errors
     /// [`Damage`] when the bytes do not decode.
     pub fn read(bytes: Bytes) -> Result<Entry, Damage> {
-        Ok(Entry::decode(bytes)?)
+        let entry = Entry::decode(bytes)?;
+        match Instant::checked_from_unix_micros(entry.recorded_at_us) {
+            Some(_) => Ok(entry),
+            None => Err(Damage("an entry was recorded at an impossible time".into())),
+        }
     }
 
     /// When it was recorded.

@@ -458,7 +458,8 @@ impl<A: Aggregate> Loaded<A> {
             state: A::from_header(header)?,
             seq: head.seq,
             chain: head.chain,
-            recorded_at: Instant::from_unix_micros(i64::from_be_bytes(*recorded)),
+            recorded_at: Instant::checked_from_unix_micros(i64::from_be_bytes(*recorded))
+                .ok_or_else(|| Damage("a record was written at an impossible time".into()))?,
         })
     }
 
