@@ -115,19 +115,24 @@ impl Problem {
             Body::None | Body::Whole => "",
         };
         let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+        let errors: Vec<FieldProblem> = violations
+            .iter()
+            .map(|violation| FieldProblem {
+                pointer: pointer(body, &violation.field),
+                reason: violation.reason.clone().into(),
+                detail: violation.description.clone().into(),
+            })
+            .collect();
+        if reason == problem::reason::INVALID_REQUEST && !errors.is_empty() {
+            // The service names fields as the contract does, the caller knows them by pointers.
+            return Problem::invalid(errors);
+        }
         Problem {
             status: problem::http_status(code, &reason),
             code: code.name(),
             reason,
             detail: status.message().to_owned().into(),
-            errors: violations
-                .iter()
-                .map(|violation| FieldProblem {
-                    pointer: pointer(body, &violation.field),
-                    reason: violation.reason.clone().into(),
-                    detail: violation.description.clone().into(),
-                })
-                .collect(),
+            errors,
             metadata: info
                 .map(|info| info.metadata.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
                 .unwrap_or_default(),
