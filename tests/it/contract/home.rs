@@ -1,0 +1,78 @@
+//! A tenant with one of everything.
+
+use serde_json::{Value, json};
+
+use crate::door::{Door, unique};
+use crate::rest::text;
+use crate::world::{Tenant, World};
+
+/// What requests of a tenant can name.
+pub(crate) struct Home {
+    pub(crate) tenant: Tenant,
+    pub(crate) door: Door,
+    product: String,
+    variant: String,
+    location: String,
+    other_location: String,
+    price_list: String,
+}
+
+impl Home {
+    pub(crate) async fn new(world: &World, slug: &str) -> Home {
+        let tenant = world.tenant(slug).await;
+        let rest = &tenant.rest;
+        let product = json!({"name": format!("{slug} shirt"), "optionAxes": ["size"], "variants": [
+            {"sku": format!("{slug}-1"), "optionValues": {"size": "M"}, "barcodes": [{"value": format!("{slug}-1")}]}]});
+        let product = rest.create("/v1/products", &product).await;
+        let (product, variant) =
+            (text(&product["id"]).to_owned(), text(&product["variants"][0]["id"]).to_owned());
+        let location = async |code: &str| {
+            let location = json!({"code": format!("{slug}-{code}"), "name": format!("{slug} {code}")});
+            text(&rest.create("/v1/locations", &location).await["id"]).to_owned()
+        };
+        let (first, second) = (location("A").await, location("B").await);
+        let list = json!({"code": format!("{slug}-LIST"), "name": format!("{slug} list"), "kind": "SALE", "currency": "EUR"});
+        let list = text(&rest.create("/v1/priceLists", &list).await["id"]).to_owned();
+        let price = json!({"variantId": variant, "amount": "9.99", "reason": format!("{slug} reason")});
+        rest.post(format!("/v1/priceLists/{list}/prices"), &price).key("price").send().await.ok(200);
+        let receipt = json!({"kind": "purchase.receipt", "variantId": variant, "locationId": first,
+            "quantity": "1000", "unitCost": {"currency": "EUR", "amount": "2.50"}, "note": format!("{slug} note"),
+            "source": {"type": "goods_receipt", "id": format!("{slug}-GR"), "lineId": "1"}});
+        rest.post("/v1/movements", &receipt).key("receipt").send().await.ok(201);
+
+        let door = Door::new(world, Some(&tenant.key)).await;
+        let (location, other_location, price_list) = (first, second, list);
+        Home { tenant, door, product, variant, location, other_location, price_list }
+    }
+
+    /// The id of something of this tenant that the field at `pointer` can name; `prefix` says of what kind.
+    pub(crate) async fn id(&self, prefix: &str, pointer: &str) -> String {
+        match prefix {
+            "prd" => self.product.clone(),
+            "var" => self.variant.clone(),
+            "prl" => self.price_list.clone(),
+            "biz" => self.tenant.business.to_string(),
+            "loc" if pointer.ends_with("/toLocationId") => self.other_location.clone(),
+            "loc" => self.location.clone(),
+            // They are used up: a key is revoked, a movement is reversed or returned.
+            "key" => text(&self.new_key("viewer").await["apiKey"]["id"]).to_owned(),
+            "mov" => self.sale().await,
+            other => panic!("a request names '{other}_…': make one in contract/home.rs"),
+        }
+    }
+
+    /// Makes an API key.
+    pub(crate) async fn new_key(&self, role: &str) -> Value {
+        let key = json!({"name": format!("key {}", unique()), "role": role});
+        self.tenant.rest.create("/v1/apiKeys", &key).await
+    }
+
+    async fn sale(&self) -> String {
+        let number = unique().to_string();
+        let draft = json!({"kind": "sale.shipment", "variantId": self.variant, "locationId": self.location,
+            "quantity": "1", "source": {"type": "pos_receipt", "id": number, "lineId": "1"}});
+        let posted =
+            self.tenant.rest.post("/v1/movements", &draft).key(&format!("sale-{number}")).send().await;
+        text(&posted.ok(201).json["movements"][0]["id"]).to_owned()
+    }
+}

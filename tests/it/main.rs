@@ -1,0 +1,27 @@
+//! The platform in one process, through its public door, as its users see it.
+//!
+//! In reading order: `world` (the platform on a port, over stores that `spy` watches), `rest` (a JSON
+//! client), `door` (REST and gRPC), `contract` (every RPC, from the descriptors: isolation, credentials,
+//! roles, headers, bad fields, repeats), `speaker` and `shop` (the same words over REST and gRPC), then
+//! stories: `story`, `valuation`, `ledger`, `batches`, `paging`, `prices`, `catalogue`, `bad_input`, `tenants`,
+//! `races`, `pages`. `errors` fails a test when an error is logged.
+
+mod bad_input;
+mod batches;
+mod catalogue;
+mod contract;
+mod door;
+mod errors;
+mod ledger;
+mod pages;
+mod paging;
+mod prices;
+mod races;
+mod rest;
+mod shop;
+mod speaker;
+mod spy;
+mod story;
+mod tenants;
+mod valuation;
+mod world;

@@ -1,0 +1,144 @@
+//! A store that remembers what it was asked for.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use ids::{AggregateId, TenantId};
+use journal::SharedStore;
+use journal::store::{
+    Claim, Commit, Head, IndexRow, KeyHash, KeyRow, Order, Outcome, Seq, Store, StoreError,
+};
+use std::sync::Mutex;
+
+/// Passes everything on and keeps a list of it.
+pub(crate) struct Spy {
+    inner: SharedStore,
+    seen: Mutex<Seen>,
+}
+
+/// What was asked for.
+#[derive(Default)]
+struct Seen {
+    commits: Vec<Commit>,
+    read: BTreeSet<TenantId>,
+}
+
+type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+impl Spy {
+    pub(crate) fn new(inner: SharedStore) -> Spy {
+        Spy { inner, seen: Mutex::default() }
+    }
+
+    /// Everything that was applied, in order.
+    pub(crate) fn commits(&self) -> Vec<Commit> {
+        self.seen.lock().expect("no test panics in here").commits.clone()
+    }
+
+    /// How much was applied.
+    pub(crate) fn commit_count(&self) -> usize {
+        self.seen.lock().expect("no test panics in here").commits.len()
+    }
+
+    /// Whose rows were read since this was asked last.
+    pub(crate) fn take_read(&self) -> BTreeSet<TenantId> {
+        std::mem::take(&mut self.seen.lock().expect("no test panics in here").read)
+    }
+
+    fn reads(&self, tenant: TenantId) -> &SharedStore {
+        self.seen.lock().expect("no test panics in here").read.insert(tenant);
+        &self.inner
+    }
+}
+
+impl Store for Spy {
+    fn commit(&self, group: Vec<Commit>) -> BoxFuture<'_, Outcome> {
+        let kept = group.clone();
+        async move {
+            let outcome = self.inner.commit(group).await;
+            if outcome == Outcome::Applied {
+                self.seen.lock().expect("no test panics in here").commits.extend(kept);
+            }
+            outcome
+        }
+        .boxed()
+    }
+
+    fn head(&self, tenant: TenantId, aggregate: AggregateId) -> Read<'_, Option<Head>> {
+        self.reads(tenant).head(tenant, aggregate)
+    }
+
+    fn rows(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+        keys: Vec<Bytes>,
+    ) -> Read<'_, Vec<Option<Bytes>>> {
+        self.reads(tenant).rows(tenant, aggregate, keys)
+    }
+
+    fn scan_rows(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+        prefix: Bytes,
+        limit: usize,
+    ) -> Read<'_, Vec<(Bytes, Bytes)>> {
+        self.reads(tenant).scan_rows(tenant, aggregate, prefix, limit)
+    }
+
+    fn entries(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+        from: Seq,
+        to: Seq,
+        order: Order,
+        limit: usize,
+    ) -> Read<'_, Vec<(Seq, Bytes)>> {
+        self.reads(tenant).entries(tenant, aggregate, from, to, order, limit)
+    }
+
+    fn key(&self, tenant: TenantId, hash: KeyHash) -> Read<'_, Option<KeyRow>> {
+        self.reads(tenant).key(tenant, hash)
+    }
+
+    fn claim(&self, tenant: TenantId, claim: Claim) -> Read<'_, Option<AggregateId>> {
+        self.reads(tenant).claim(tenant, claim)
+    }
+
+    fn index(
+        &self,
+        tenant: TenantId,
+        index: u16,
+        prefix: Bytes,
+        after: Option<(Bytes, AggregateId)>,
+        limit: usize,
+    ) -> Read<'_, Vec<IndexRow>> {
+        self.reads(tenant).index(tenant, index, prefix, after, limit)
+    }
+
+    fn index_row(
+        &self,
+        tenant: TenantId,
+        index: u16,
+        key: Bytes,
+        aggregate: AggregateId,
+    ) -> Read<'_, Option<Bytes>> {
+        self.reads(tenant).index_row(tenant, index, key, aggregate)
+    }
+
+    fn aggregates(
+        &self,
+        after: Option<(TenantId, AggregateId)>,
+        limit: usize,
+    ) -> Read<'_, Vec<(TenantId, AggregateId, Head)>> {
+        self.inner.aggregates(after, limit)
+    }
+
+    fn forget_keys(&self, now_s: u64, limit: usize) -> Read<'_, usize> {
+        self.inner.forget_keys(now_s, limit)
+    }
+}

@@ -1,0 +1,178 @@
+//! The platform in one process behind its public door, on a port of its own.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt as _};
+use ids::{BusinessId, TenantId};
+use journal::memory::MemoryStore;
+use journal::{Journal, Scope, SharedStore, SystemEnv};
+use journal_embedded::{EmbeddedStore, Options};
+use money::Currency;
+use server::platform::{Parts, Platform};
+use tempfile::TempDir;
+use tenant::BootstrapTenant;
+pub(crate) use tenant::domain::Costing;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::errors;
+use crate::rest::Rest;
+use crate::spy::Spy;
+
+/// Aggregates that are read at once.
+const PAGE: usize = 500;
+
+/// All services, their stores and a listener.
+pub(crate) struct World {
+    pub(crate) platform: Platform,
+    pub(crate) url: String,
+    stores: Stores,
+    running: Running,
+}
+
+/// The store of each service.
+#[derive(Clone)]
+struct Stores {
+    tenant: Arc<Spy>,
+    catalog: Arc<Spy>,
+    stock: Arc<Spy>,
+}
+
+struct Running {
+    stop: CancellationToken,
+    served: JoinHandle<()>,
+}
+
+/// A tenant and how its owner speaks.
+pub(crate) struct Tenant {
+    pub(crate) id: TenantId,
+    pub(crate) business: BusinessId,
+    pub(crate) key: String,
+    pub(crate) rest: Rest,
+}
+
+impl World {
+    /// Starts over stores in memory.
+    pub(crate) async fn new() -> World {
+        let spy = || Arc::new(Spy::new(Arc::new(MemoryStore::default())));
+        World::over(Stores { tenant: spy(), catalog: spy(), stock: spy() }).await
+    }
+
+    /// Starts over the stores in a folder, made if they are not there.
+    pub(crate) async fn on_disk(folder: &Path) -> World {
+        let spy = |name: &str| {
+            let store = EmbeddedStore::open(folder.join(name), Options::default()).expect("a store");
+            Arc::new(Spy::new(Arc::new(store)))
+        };
+        World::over(Stores { tenant: spy("tenant"), catalog: spy("catalog"), stock: spy("stock") }).await
+    }
+
+    async fn over(stores: Stores) -> World {
+        errors::watch();
+        let platform = Platform::start(Parts {
+            tenant: stores.tenant.clone(),
+            catalog: stores.catalog.clone(),
+            stock: stores.stock.clone(),
+            pepper: [7; 32],
+            gateway: gateway::Config::default(),
+        });
+        let platform = platform.expect("a platform");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address: SocketAddr = listener.local_addr().expect("an address");
+        platform.gateway.set_ready(true);
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(gateway::serve(listener, platform.gateway.clone(), stop.clone()));
+        World { platform, url: format!("http://{address}"), stores, running: Running { stop, served } }
+    }
+
+    /// Makes a tenant that values by moving average, in euros and cents.
+    pub(crate) async fn tenant(&self, slug: &str) -> Tenant {
+        self.tenant_with(slug, Costing::MovingAverage).await
+    }
+
+    pub(crate) async fn tenant_with(&self, slug: &str, costing: Costing) -> Tenant {
+        let new = BootstrapTenant {
+            slug: slug.to_owned(),
+            name: format!("{slug} group"),
+            legal_name: format!("{slug} GmbH"),
+            country: "DE".to_owned(),
+            currency: Currency::parse("EUR").expect("a currency"),
+            cost_scale: 2,
+            costing,
+        };
+        let made = self.platform.tenant.app().bootstrap(new).await.expect("a tenant");
+        let key = made.credential.expect("a new tenant has a key").reveal();
+        let rest = self.rest(&key);
+        Tenant { id: made.tenant, business: made.business, key, rest }
+    }
+
+    /// A client with this API key.
+    pub(crate) fn rest(&self, key: &str) -> Rest {
+        Rest::new(&self.url, Some(key))
+    }
+
+    /// How much was written, to all stores.
+    pub(crate) fn commit_count(&self) -> usize {
+        self.stores.all().map(|(_, store)| store.commit_count()).sum()
+    }
+
+    /// The stores by service.
+    pub(crate) fn stores(&self) -> impl Iterator<Item = (&'static str, &Spy)> {
+        self.stores.all().map(|(name, store)| (name, &**store))
+    }
+
+    /// Whose rows were read since this was asked last.
+    pub(crate) fn take_read(&self) -> BTreeSet<TenantId> {
+        self.stores.all().flat_map(|(_, store)| store.take_read()).collect()
+    }
+
+    /// Ends a test: every hash chain, balance and value must follow from the entries, and nothing may
+    /// have gone wrong inside.
+    pub(crate) async fn close(self) {
+        for (service, spy) in self.stores.all() {
+            let store: SharedStore = spy.clone();
+            let mut after = None;
+            loop {
+                let page = store.aggregates(after, PAGE).await.expect("aggregates");
+                let Some((tenant, aggregate, _)) = page.last() else { break };
+                after = Some((*tenant, *aggregate));
+                let found = page.into_iter().map(|(tenant, aggregate, head)| {
+                    let store = store.clone();
+                    async move {
+                        let finding = match service {
+                            "tenant" => {
+                                let journal =
+                                    Journal::<tenant::domain::State>::new(store, Arc::new(SystemEnv));
+                                journal.verify(Scope { tenant, aggregate }, &head, |_, _, _| Ok(())).await
+                            }
+                            "catalog" => catalog::verify_aggregate(&store, tenant, aggregate, &head).await,
+                            _ => stock::verify_aggregate(&store, tenant, aggregate, &head).await,
+                        };
+                        let faults = finding.expect("a finding").faults;
+                        assert!(faults.is_empty(), "{service} {aggregate} of {tenant}: {faults:?}");
+                    }
+                });
+                stream::iter(found).for_each(|check| check).await;
+            }
+        }
+        self.running.stop.cancel();
+        // A client may keep its connection open.
+        self.running.served.abort();
+        errors::none();
+    }
+}
+
+impl Stores {
+    fn all(&self) -> impl Iterator<Item = (&'static str, &Arc<Spy>)> {
+        [("tenant", &self.tenant), ("catalog", &self.catalog), ("stock", &self.stock)].into_iter()
+    }
+}
+
+/// A folder that goes away with the test.
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
