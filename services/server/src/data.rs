@@ -131,7 +131,10 @@ fn failure(data: &Path, error: OpenError) -> Failure {
              folder with --data",
             data.display()
         )),
-        OpenError::Damaged { path, what } => damaged(data, &path, &what),
+        OpenError::Damaged { path, what } => match what.strip_prefix("FjallError: ") {
+            Some(what) => damaged(data, &path, &format!("the storage engine cannot read its files ({what})")),
+            None => damaged(data, &path, &what),
+        },
         OpenError::DataLost { path, acknowledged, recovered } => lost(data, &path, acknowledged, recovered),
         OpenError::Io { path, doing, source } => {
             io_failure(&path, &format!("cannot be opened ({doing})"), &source)

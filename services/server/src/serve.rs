@@ -19,10 +19,17 @@ struct Settings {
     gateway: gateway::Config,
 }
 
+/// What the storage engine tells of each of its files is for whoever asks for it.
+const QUIET: &str = ",fjall=warn,lsm_tree=warn";
+
 pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
-    let settings: Settings =
+    let mut settings: Settings =
         runtime::settings::load(args.config.as_deref()).map_err(|error| Failure::Usage(error.to_string()))?;
-    runtime::log::init(&settings.log).map_err(|error| Failure::Usage(error.to_string()))?;
+    if !settings.log.level.contains("fjall") {
+        settings.log.level.push_str(QUIET);
+    }
+    let initialised = runtime::log::init(&settings.log);
+    initialised.map_err(|error| Failure::Usage(error.to_string().replace(QUIET, "")))?;
     cli::run_async(serve(args, settings))
 }
 

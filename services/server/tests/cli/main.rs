@@ -1,1 +1,20 @@
-//! x
+//! The command line on real processes, each test in a folder of its own.
+//!
+//! Read in this order: `process` and `http` (how tests start and ask), `dataset` (files for an import and
+//! what they must lead to), then the tests.
+
+#![allow(clippy::unwrap_used)] // helpers are tests too
+
+mod crash;
+mod dataset;
+mod first_start;
+mod folder;
+mod help;
+mod http;
+mod import;
+mod import_rows;
+mod init;
+mod interrupted;
+mod process;
+mod serve;
+mod verify;
