@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use calendar::Instant;
 use ids::{AggregateId, LocationId, MovementId, VariantId};
+use journal::store::IndexRow;
 use journal::{Order, Posted, Seq};
 use proto::stock::v1 as pb;
 use rpc::{Ctx, PageToken, Refused};
@@ -129,27 +130,57 @@ impl Stock {
         position: Option<Vec<u8>>,
     ) -> Result<Page, Error> {
         let Some((kind, id)) = &filter.source else { return Err(Error::Unprepared) };
-        let after = position.map(|key| cursor(&key)).transpose()?;
+        // Where the page begins: behind a row of the index, and behind `skip` movements of the next one.
+        let position = position.unwrap_or_else(|| vec![0]);
+        let (skip, row) = position.split_first().ok_or(Refused::PageTokenInvalid)?;
+        let (mut skip, mut behind) = (usize::from(*skip), row.to_vec());
+        let after = if behind.is_empty() { None } else { Some(cursor(&behind)?) };
         let prefix = bytes::Bytes::copy_from_slice(&records::document(ctx.business, kind, id));
         let store = self.items.store();
         let rows = store.index(ctx.tenant, records::INDEX_SOURCE, prefix, after, size + 1).await;
-        let mut rows = rows.map_err(journal::Error::from)?;
-        let more = size < rows.len();
-        rows.truncate(size);
-        let mut movements = Vec::with_capacity(rows.len());
+        let rows = rows.map_err(journal::Error::from)?;
+        let mut movements = Vec::with_capacity(size);
+        let mut whole = rows.len() <= size;
         for row in &rows {
-            let Some((first, count)) = records::read_source_value(&row.value) else { continue };
-            let scope = scope(ctx, row.aggregate);
-            let Some(view) = self.items.read(scope, |_| vec![]).await? else { continue };
-            let Some(facts) = view.state.facts else { continue };
-            let last = first + u64::from(count) - 1;
-            let mut posted = self.items.entries(scope, first, last, Order::Ascending, count as usize).await?;
-            posted.retain(|posted| filter.matches(&posted.event));
-            movements.extend(self.show(ctx, row.aggregate, &Arc::new(facts), posted).await?);
+            let room = size - movements.len();
+            if room == 0 {
+                whole = false;
+                break;
+            }
+            if let Some((facts, mut posted)) = self.posting_at(ctx, row).await? {
+                posted.retain(|posted| filter.matches(&posted.event));
+                posted.drain(..skip.min(posted.len()));
+                let is_cut = room < posted.len();
+                posted.truncate(room);
+                movements.extend(self.show(ctx, row.aggregate, &facts, posted).await?);
+                if is_cut {
+                    skip += room;
+                    whole = false;
+                    break;
+                }
+            }
+            (skip, behind) = (0, seal(&row.key, row.aggregate));
         }
-        let last = rows.last().filter(|_| more);
-        let next = last.map(|row| PageToken::seal(ctx, list, &seal(&row.key, row.aggregate)));
-        Ok((movements, next))
+        let next = || {
+            let skip = u8::try_from(skip).unwrap_or(u8::MAX); // a posting has fewer movements
+            PageToken::seal(ctx, list, &[&[skip], behind.as_slice()].concat())
+        };
+        Ok((movements, (!whole).then(next)))
+    }
+
+    /// The movements of a posting that a row of the index leads to.
+    async fn posting_at(
+        &self,
+        ctx: &Ctx,
+        row: &IndexRow,
+    ) -> Result<Option<(Arc<Facts>, Vec<Posted<Movement>>)>, Error> {
+        let Some((first, count)) = records::read_source_value(&row.value) else { return Ok(None) };
+        let scope = scope(ctx, row.aggregate);
+        let Some(view) = self.items.read(scope, |_| vec![]).await? else { return Ok(None) };
+        let Some(facts) = view.state.facts else { return Ok(None) };
+        let last = first + u64::from(count) - 1;
+        let posted = self.items.entries(scope, first, last, Order::Ascending, count as usize).await?;
+        Ok(Some((Arc::new(facts), posted)))
     }
 
     /// Puts movements on the wire, with the ids of the movements that they name.
