@@ -178,7 +178,7 @@ async fn blocked_places_and_old_dates_are_refused() {
         draft
     };
     let written = world.commit_count();
-    let late = post(&clerk, &dated("2026-11-01T00:00:00Z")).await.problem(409, "BACKDATE_WINDOW");
+    let late = post(&clerk, &dated("2020-11-01T00:00:00Z")).await.problem(409, "BACKDATE_WINDOW");
     assert!(late.json["metadata"]["latest"].is_string());
     post(rest, &dated("1999-12-31T00:00:00Z")).await.problem(409, "BACKDATE_WINDOW");
     assert_eq!(world.commit_count(), written);
@@ -229,5 +229,57 @@ async fn a_code_is_taken_once() {
         assert_eq!(answer.json["metadata"]["code"], "A");
         assert_eq!(world.commit_count(), written);
     }
+    world.close().await;
+}
+
+/// Numbers at the edge of what is kept: refused for a reason, never for a defect.
+#[tokio::test]
+async fn the_largest_numbers_are_refused_in_words() {
+    let world = World::new().await;
+    let tenant = world.tenant("large").await;
+    let rest = &tenant.rest;
+    let goods = Goods::new(rest).await;
+    let uri = format!("/v1/variants/{}:setUnitConversion", goods.pieces);
+    let huge = json!({"unit": "CS", "numerator": i64::MAX.to_string()});
+    let tiny = json!({"unit": "BX", "numerator": "1", "denominator": i64::MAX.to_string()});
+    for conversion in [&huge, &tiny] {
+        rest.post(&uri, conversion).send().await.ok(200);
+    }
+    let written = world.commit_count();
+    let most = "1000000000000";
+    let money = "9223372036854.775807";
+    let mut refused = vec![];
+    for (quantity, unit, cost) in [
+        (most, "C62", money),
+        ("1", "CS", "1"),
+        (most, "CS", money),
+        ("1", "BX", "1"),
+        (most, "BX", "1"),
+        ("1", "MIL", "99999999999999999999"),
+        ("1001000000", "MIL", "1"),
+    ] {
+        for cost_of in ["unitCost", "totalCost"] {
+            let mut draft = goods.receipt(&goods.pieces);
+            draft["quantity"] = quantity.into();
+            draft["unit"] = unit.into();
+            draft.as_object_mut().expect("a draft").remove("unitCost");
+            draft[cost_of] = json!({"currency": "EUR", "amount": cost});
+            let answer = post(rest, &draft).await;
+            if answer.status == 201 {
+                continue;
+            }
+            assert!(matches!(answer.status, 400 | 409), "{draft}: {}", answer.text);
+            refused.push(answer.reason().to_owned());
+        }
+    }
+    assert!(10 <= refused.len(), "{refused:?}");
+    // Two of the largest do not fit into one balance.
+    let mut draft = goods.receipt(&goods.kilograms);
+    draft["quantity"] = most.into();
+    draft["unitCost"]["amount"] = "0.01".into();
+    post(rest, &draft).await.ok(201);
+    draft["source"]["lineId"] = "2".into();
+    post(rest, &draft).await.problem(409, "QUANTITY_LIMIT");
+    assert!(written < world.commit_count());
     world.close().await;
 }

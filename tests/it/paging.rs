@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::door::unique;
 use crate::rest::{Answer, Rest, text};
-use crate::world::World;
+use crate::world::{World, days_ago};
 
 /// A variant and a place to move it.
 struct Item<'a> {
@@ -101,9 +101,10 @@ async fn filters_hold_on_every_page_and_tokens_fit_their_list() {
     let rest = &tenant.rest;
     let item = Item::new(rest).await;
     item.receive(12).await;
-    for number in 0..6 {
+    let days: Vec<String> = (0..6).map(|number| days_ago(12 - number)).collect();
+    for (number, day) in days.iter().enumerate() {
         let draft = json!({"kind": "sale.shipment", "variantId": item.variant, "locationId": item.place, "quantity": "1",
-            "occurredAt": format!("2026-11-{:02}T12:00:00Z", 10 + number),
+            "occurredAt": day,
             "source": {"type": "pos_receipt", "id": number.to_string()}});
         rest.post("/v1/movements", &draft).key(&format!("sale-{number}")).send().await.ok(201);
         item.receive(1).await;
@@ -121,9 +122,9 @@ async fn filters_hold_on_every_page_and_tokens_fit_their_list() {
     let sales = list("kind=sale.shipment").await;
     assert_eq!((sales.len(), sales.iter().all(|sale| sale["kind"] == "sale.shipment")), (6, true));
     assert_eq!(list("kind=sale.shipment&kind=purchase.receipt").await.len(), 24);
-    let days = list("occurredFrom=2026-11-11T12:00:00Z&occurredBefore=2026-11-14T12:00:00Z").await;
-    let days: Vec<&str> = days.iter().map(|sale| text(&sale["occurredAt"])).collect();
-    assert_eq!(days, ["2026-11-13T12:00:00Z", "2026-11-12T12:00:00Z", "2026-11-11T12:00:00Z"]);
+    let some = list(&format!("occurredFrom={}&occurredBefore={}", days[1], days[4])).await;
+    let some: Vec<&str> = some.iter().map(|sale| text(&sale["occurredAt"])).collect();
+    assert_eq!(some, [&days[3], &days[2], &days[1]]);
     assert_eq!(list(&format!("locationId={}&kind=sale.shipment", item.place)).await.len(), 6);
 
     let uri = format!("/v1/movements?variantId={}&pageSize=2", item.variant);
@@ -186,6 +187,36 @@ async fn every_list_shows_everything_once() {
             assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), count, "{uri} {seen:?}");
             assert_eq!(seen.len(), count, "{uri} in pages of {size}");
         }
+    }
+    world.close().await;
+}
+
+/// The movements of a document, in pages of any size.
+#[tokio::test]
+async fn a_document_shows_all_of_its_movements_once() {
+    let world = World::new().await;
+    let tenant = world.tenant("documents").await;
+    let rest = &tenant.rest;
+    let item = Item::new(rest).await;
+    item.receive(20).await;
+    let other = rest.create("/v1/locations", &json!({"code": "TO", "name": "To"})).await["id"].clone();
+    for line in 0..5 {
+        let draft = json!({"kind": "transfer.direct", "variantId": item.variant, "locationId": item.place,
+            "toLocationId": other, "quantity": "1",
+            "source": {"type": "transfer", "id": "TR-1", "lineId": line.to_string()}});
+        rest.post("/v1/movements", &draft).key(&format!("transfer-{line}")).send().await.ok(201);
+    }
+    for size in [1, 2, 3, 500] {
+        let mut seen = vec![];
+        let mut page = Some(format!("/v1/movements?sourceType=transfer&sourceId=TR-1&pageSize={size}"));
+        while let Some(uri) = page {
+            let answer = rest.call(Method::GET, uri).send().await.ok(200);
+            let found = answer.json["movements"].as_array().expect("movements");
+            assert!(found.len() <= size, "{} on a page of {size}", found.len());
+            seen.extend(found.iter().map(|one| text(&one["id"]).to_owned()));
+            page = next(&answer);
+        }
+        assert_eq!((seen.len(), seen.iter().collect::<BTreeSet<_>>().len()), (10, 10), "in pages of {size}");
     }
     world.close().await;
 }

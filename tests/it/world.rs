@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt as _};
 use ids::{BusinessId, TenantId};
 use journal::memory::MemoryStore;
-use journal::{Journal, Scope, SharedStore, SystemEnv};
+use journal::{Env as _, Journal, Scope, SharedStore, SystemEnv};
 use journal_embedded::{EmbeddedStore, Options};
 use money::Currency;
 use server::platform::{Parts, Platform};
@@ -170,6 +170,12 @@ impl Stores {
     fn all(&self) -> impl Iterator<Item = (&'static str, &Arc<Spy>)> {
         [("tenant", &self.tenant), ("catalog", &self.catalog), ("stock", &self.stock)].into_iter()
     }
+}
+
+/// An instant that was so many days ago, in whole seconds.
+pub(crate) fn days_ago(days: i64) -> String {
+    let (seconds, _) = SystemEnv.now().plus_seconds(-days * 86_400).seconds_nanos();
+    calendar::Instant::from_seconds_nanos(seconds, 0).expect("an instant of our time").to_string()
 }
 
 /// A folder that goes away with the test.
