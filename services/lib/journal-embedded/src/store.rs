@@ -55,6 +55,8 @@ impl EmbeddedStore {
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<EmbeddedStore, OpenError> {
         let path = path.as_ref();
         let directory = Arc::new(Directory::open(path)?);
+        discard_unfinished(&directory)
+            .map_err(|error| OpenError::io(path, "removing what an interrupted first start left", error))?;
         let tables = Arc::new(open_tables(path, &directory, &options)?);
         let (at, mark) = history::check(path, &directory, &tables, options.accept_loss)?;
 
@@ -157,6 +159,22 @@ impl Drop for EmbeddedStore {
 
 fn stopped() -> StoreError {
     StoreError::Unavailable("writing stopped before the answer".into())
+}
+
+/// Removes an engine whose making was interrupted: it has no version yet, or an empty one, and there is no
+/// mark, so nothing was ever acknowledged. The engine itself would refuse to make it anew.
+fn discard_unfinished(directory: &Directory) -> io::Result<()> {
+    const VERSION: &str = "version";
+    let engine = directory.engine();
+    if !engine.is_dir() || directory.mark().try_exists()? {
+        return Ok(());
+    }
+    match fs::metadata(engine.join(VERSION)) {
+        Ok(version) if version.len() > 0 => Ok(()),
+        Ok(_) => fs::remove_dir_all(engine),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_dir_all(engine),
+        Err(error) => Err(error),
+    }
 }
 
 fn open_tables(path: &Path, directory: &Arc<Directory>, options: &Options) -> Result<Tables, OpenError> {
