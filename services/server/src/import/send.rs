@@ -23,8 +23,10 @@ const LANES: usize = 4;
 /// Batches that wait for a lane.
 const LANE_BATCHES: usize = 2;
 /// Tries of a row that another process is posting at the same time, and the pause before the second one.
-const TRIES_MAX: u32 = 8;
+const TRIES_MAX: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(25);
+/// How often the pause doubles.
+const PAUSE_DOUBLINGS_MAX: u32 = 5;
 
 /// Sends everything: products and locations that are not there, then movements in file order.
 pub(crate) async fn all(
@@ -270,7 +272,7 @@ async fn post(client: &Client, batch: Batch) -> Result<Outcome, Failure> {
     let mut whole = Outcome { running: batch, ..Outcome::default() };
     for attempt in 0..TRIES_MAX {
         if 0 < attempt {
-            tokio::time::sleep(PAUSE * 2u32.pow(attempt - 1)).await;
+            tokio::time::sleep(PAUSE * 2u32.pow((attempt - 1).min(PAUSE_DOUBLINGS_MAX))).await;
         }
         let outcome = call(client, std::mem::take(&mut whole.running)).await?;
         whole.count = sum(whole.count, outcome.count);
