@@ -1,13 +1,14 @@
 //! Commands, and how they end.
 
 use std::ffi::OsString;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use indicatif::ProgressState;
 
 use crate::{import, init, serve, verify};
 
@@ -215,6 +216,11 @@ pub(crate) fn say(line: impl Display) {
 /// Prints a line on standard error.
 pub(crate) fn complain(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Shows the speed of a progress bar in whole units.
+pub(crate) fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
+    let _ = write!(out, "{:.0}/s", state.per_sec()); // what is drawn next is drawn right
 }
 
 /// Runs asynchronous work to its end.

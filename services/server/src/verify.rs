@@ -55,8 +55,8 @@ pub(crate) fn run(args: &Verify) -> Result<(), Failure> {
 async fn all(stores: &Stores, json: bool) -> Result<Report, Failure> {
     let mut report = Report::default();
     let bar = if json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({per_sec})") {
-        bar.set_style(style);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({rate})") {
+        bar.set_style(style.with_key("rate", cli::rate));
     }
     let services: [(&str, SharedStore); 3] = [
         ("tenant", stores.tenant.clone()),

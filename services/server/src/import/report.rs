@@ -6,7 +6,7 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use crate::cli::{Failure, complain, say};
+use crate::cli::{Failure, complain, rate, say};
 use crate::import::check::Plan;
 use crate::import::files::Wrong;
 
@@ -51,11 +51,11 @@ impl Report {
         let style = if bytes {
             "{msg:9} [{wide_bar}] {bytes} of {total_bytes}, {eta} left"
         } else {
-            "{msg:9} [{wide_bar}] {human_pos} of {human_len} rows, {per_sec:.0}, {eta} left"
+            "{msg:9} [{wide_bar}] {human_pos} of {human_len} rows, {rate}, {eta} left"
         };
         let bar = ProgressBar::with_draw_target(Some(length), target).with_message(what);
         self.bar = match ProgressStyle::with_template(style) {
-            Ok(style) => bar.with_style(style.progress_chars("=> ")),
+            Ok(style) => bar.with_style(style.progress_chars("=> ").with_key("rate", rate)),
             Err(_) => bar,
         };
     }
