@@ -258,7 +258,7 @@ async fn work(
     done: mpsc::Sender<Result<Outcome, Failure>>,
 ) {
     while let Some(batch) = batches.recv().await {
-        let outcome = post(&client, batch).await;
+        let outcome = post(batch, |batch| call(&client, batch)).await;
         let failed = outcome.is_err();
         if done.send(outcome).await.is_err() || failed {
             return;
@@ -268,13 +268,16 @@ async fn work(
 
 /// Posts a batch, and again those of its rows that another import is posting at the same time: what follows
 /// may need them.
-async fn post(client: &Client, batch: Batch) -> Result<Outcome, Failure> {
+async fn post<F: Future<Output = Result<Outcome, Failure>>>(
+    batch: Batch,
+    mut call: impl FnMut(Batch) -> F,
+) -> Result<Outcome, Failure> {
     let mut whole = Outcome { running: batch, ..Outcome::default() };
     for attempt in 0..TRIES_MAX {
         if 0 < attempt {
             tokio::time::sleep(PAUSE * 2u32.pow((attempt - 1).min(PAUSE_DOUBLINGS_MAX))).await;
         }
-        let outcome = call(client, std::mem::take(&mut whole.running)).await?;
+        let outcome = call(std::mem::take(&mut whole.running)).await?;
         whole.count = sum(whole.count, outcome.count);
         whole.refused.extend(outcome.refused);
         whole.running = outcome.running;
@@ -292,7 +295,10 @@ async fn call(client: &Client, batch: Batch) -> Result<Outcome, Failure> {
     let ask = stock::BatchPostMovementsRequest { movements, atomic: false, omit_movements: true };
     // Every row has a key of its own; the key of the batch is only for the form.
     let answer = client.stock.clone().batch_post_movements(client.request(ask, Some("import"))).await;
-    let results = answer.map_err(failed)?.into_inner().results;
+    Ok(sorted(batch, answer.map_err(failed)?.into_inner().results))
+}
+
+fn sorted(batch: Batch, results: Vec<stock::PostingResult>) -> Outcome {
     let mut outcome = Outcome::default();
     for ((place, draft), result) in batch.into_iter().zip(results) {
         match result.result {
@@ -309,7 +315,7 @@ async fn call(client: &Client, batch: Batch) -> Result<Outcome, Failure> {
             None => {}
         }
     }
-    Ok(outcome)
+    outcome
 }
 
 fn draft(kind: Kind, line: &Line<'_>, known: &Known) -> Option<stock::MovementDraft> {
@@ -397,5 +403,84 @@ fn explained(kind: Kind, problem: &Problem) -> Wrong {
             Wrong::new("line_id", what)
         }
         _ => Wrong::new("row", problem.detail.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(lines: &[u64]) -> Batch {
+        let path = Arc::new(PathBuf::from("sales.csv"));
+        let place = |line| Place { kind: Kind::Sales, path: Arc::clone(&path), line };
+        lines.iter().map(|line| (place(*line), stock::MovementDraft::default())).collect()
+    }
+
+    fn posted(replayed: bool) -> stock::PostingResult {
+        let posting = stock::Posting { movements: vec![], replayed };
+        stock::PostingResult { result: Some(stock::posting_result::Result::Posting(posting)) }
+    }
+
+    fn problem(reason: &str) -> stock::PostingResult {
+        let problem = Problem { reason: reason.to_owned(), ..Problem::default() };
+        stock::PostingResult { result: Some(stock::posting_result::Result::Problem(problem)) }
+    }
+
+    /// Only rows that another import is posting are sent again, in their order, until they are decided.
+    #[test]
+    fn rows_of_another_import_are_awaited() {
+        let running = "IDEMPOTENCY_IN_PROGRESS";
+        let mut answers = vec![
+            vec![
+                posted(false),
+                problem(running),
+                problem("INSUFFICIENT_STOCK"),
+                problem(running),
+                posted(true),
+            ],
+            vec![problem(running), posted(true)],
+            vec![problem("SOURCE_ALREADY_POSTED")],
+        ];
+        answers.reverse();
+        let mut sent = Vec::new();
+        let work = post(batch(&[2, 3, 4, 5, 6]), |batch| {
+            sent.push(batch.iter().map(|(place, _)| place.line).collect::<Vec<_>>());
+            let answer = answers.pop().unwrap();
+            async move { Ok(sorted(batch, answer)) }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let outcome = runtime.block_on(work).unwrap();
+        assert_eq!(sent, [vec![2, 3, 4, 5, 6], vec![3, 5], vec![3]]);
+        assert_eq!((outcome.count.made, outcome.count.there, outcome.running.len()), (1, 3, 0));
+        let refused: Vec<_> =
+            outcome.refused.iter().map(|(place, problem)| (place.line, problem.reason.as_str())).collect();
+        assert_eq!(refused, [(4, "INSUFFICIENT_STOCK")]);
+    }
+
+    /// The columns are those of the file, whatever the contract calls the field.
+    #[test]
+    #[rustfmt::skip] // columns
+    fn a_refusal_names_the_column_of_the_file() {
+        fn check(kind: Kind, reason: &str, pointer: &str, column: &str) {
+            let error = proto::api::v1::Violation { pointer: pointer.to_owned(), detail: "why".to_owned(), ..Default::default() };
+            let errors = if pointer.is_empty() { vec![] } else { vec![error] };
+            let problem = Problem { reason: reason.to_owned(), detail: "why".to_owned(), errors, ..Problem::default() };
+            assert_eq!(explained(kind, &problem), Wrong::new(column, "why"), "{reason} {pointer}");
+        }
+        check(Kind::Products,  "INVALID_REQUEST", "/products/3/variants/0/barcodes/0/value", "barcode");
+        check(Kind::Products,  "INVALID_REQUEST", "/products/3/baseUnit",              "base_unit");
+        check(Kind::Products,  "BARCODE_TAKEN",   "",                                  "barcode");
+        check(Kind::Locations, "INVALID_REQUEST", "/locations/0/name",                 "name");
+        check(Kind::Opening,   "INVALID_REQUEST", "/movements/7/totalCost/amount",     "total_cost");
+        check(Kind::Opening,   "INVALID_REQUEST", "/movements/7/totalCost/currency",   "currency");
+        check(Kind::Opening,   "INVALID_REQUEST", "/movements/7/source/id",            "source_id");
+        check(Kind::Sales,     "INVALID_REQUEST", "/movements/7/source/id",            "basket_id");
+        check(Kind::Sales,     "INVALID_REQUEST", "/movements/7/source/lineId",        "line_id");
+        check(Kind::Sales,     "INVALID_REQUEST", "/movements/7/occurredAt",           "occurred_at");
+        check(Kind::Sales,     "INVALID_REQUEST", "/movements/7/variantId",            "sku");
+        check(Kind::Sales,     "INSUFFICIENT_STOCK", "",                               "quantity");
+        check(Kind::Sales,     "BACKDATE_WINDOW", "",                                  "occurred_at");
+        check(Kind::Sales,     "LOCATION_BLOCKED", "",                                 "location");
+        check(Kind::Sales,     "SOMETHING_NEW",   "",                                  "row");
     }
 }
