@@ -23,9 +23,11 @@ use crate::platform::{Parts, Platform};
 const LAYOUT: &str = "cargo-pilot data ";
 /// Newest layout that this version reads and writes.
 const LAYOUT_VERSION: u32 = 1;
-/// The stores, and the bytes of blocks that each keeps in memory.
-const STORES: [(&str, u64); 3] =
-    [("tenant", 8 * 1024 * 1024), ("catalog", 8 * 1024 * 1024), ("stock", 48 * 1024 * 1024)];
+const MIB: u64 = 1024 * 1024;
+/// The stores, the bytes of blocks that each keeps in memory, and the bytes of each of its seven tables before
+/// it is flushed: together what the server holds after a bulk import, whoever reads afterwards.
+const STORES: [(&str, u64, u64); 3] =
+    [("tenant", 4 * MIB, MIB), ("catalog", 8 * MIB, 2 * MIB), ("stock", 32 * MIB, 4 * MIB)];
 
 /// The stores of all services, and the key of the hashes of API keys.
 pub(crate) struct Stores {
@@ -44,9 +46,10 @@ impl Stores {
         if !accept_loss && let Some(lost) = made.iter().find(|name| !is_store(data, name)) {
             return Err(damaged(data, data, &format!("the folder '{lost}' is missing")));
         }
-        let open = |(name, cache_bytes): (&str, u64)| {
+        let open = |(name, cache_bytes, memtable_bytes): (&str, u64, u64)| {
             let options = Options {
                 cache_bytes,
+                memtable_bytes: Some(memtable_bytes),
                 accept_loss,
                 on_fatal: Some(Arc::new(|why: &str| runtime::fatal::exit(why))),
                 ..Options::default()
@@ -120,7 +123,7 @@ fn read_layout(data: &Path) -> Result<Vec<String>, Failure> {
 }
 
 fn write_layout(data: &Path) -> Result<(), Failure> {
-    let stores: String = STORES.iter().map(|(name, _)| format!("{name}\n")).collect();
+    let stores: String = STORES.iter().map(|(name, ..)| format!("{name}\n")).collect();
     write_synced(&data.join("layout"), format!("{LAYOUT}{LAYOUT_VERSION}\n{stores}").as_bytes())
 }
 
