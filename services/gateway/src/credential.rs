@@ -18,7 +18,7 @@ const BELIEVED_MS: u64 = 4_000;
 /// Credentials that are remembered, about 1 KiB each.
 const REMEMBERED_MAX: u64 = 100_000;
 /// How long the gateway's own context is used again; shorter than its validity.
-const OWN_REUSE: Duration = Duration::from_secs(20);
+const OWN_REUSE_MS: u64 = 20_000;
 /// Longest credential that is looked at.
 const CREDENTIAL_BYTES_MAX: usize = 400;
 /// Names the business to work in.
@@ -31,7 +31,7 @@ pub(crate) struct Credentials {
     clock: Clock,
     /// By SHA-256 of the credential and the address that it came from.
     known: moka::sync::Cache<[u8; 32], Arc<Known>>,
-    own: moka::sync::Cache<(), Token>,
+    own: rpc::Remembered<(), Token>,
 }
 
 /// A credential that was checked.
@@ -60,10 +60,10 @@ impl Credentials {
         let remembered = Duration::from_millis(BELIEVED_MS);
         Credentials {
             tenants: TenantServiceClient::new(transport),
+            own: rpc::Remembered::new(1, OWN_REUSE_MS, Arc::clone(&clock)),
             minter,
             clock,
             known: moka::sync::Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(remembered).build(),
-            own: moka::sync::Cache::builder().max_capacity(1).time_to_live(OWN_REUSE).build(),
         }
     }
 
@@ -95,9 +95,11 @@ impl Credentials {
     }
 
     async fn ask(&self, credential: &str, peer: IpAddr, now: u64) -> Result<Known, Error> {
-        let own = self.own.get_with((), || {
+        let own = self.own.get(&()).unwrap_or_else(|| {
             let permissions = Permissions::parse(["internal.gateway"]).unwrap_or_default();
-            self.minter.mint(&Principal::platform("gateway", permissions))
+            let own = self.minter.mint(&Principal::platform("gateway", permissions));
+            self.own.insert((), own.clone());
+            own
         });
         let question = AuthenticateRequest { credential: credential.to_owned(), peer_ip: peer.to_string() };
         let answer = self.tenants.clone().authenticate(rpc::with_token(&own, question)).await;

@@ -43,13 +43,21 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Starts the services over their stores.
+    /// Starts the services over their stores, by the clock and the randomness of the machine.
     ///
     /// # Errors
     /// A text for people: no randomness, or a contract that cannot be served.
     pub fn start(parts: Parts) -> Result<Platform, String> {
-        let env: Arc<dyn Env> = Arc::new(SystemEnv);
-        let clock = rpc::wall_clock();
+        Platform::start_in(parts, Arc::new(SystemEnv))
+    }
+
+    /// Starts the services over their stores, in a world of its own: time and ids come from `env` alone.
+    ///
+    /// # Errors
+    /// As [`Platform::start`].
+    pub fn start_in(parts: Parts, env: Arc<dyn Env>) -> Result<Platform, String> {
+        let watch = Arc::clone(&env);
+        let clock: rpc::Clock = Arc::new(move || watch.now().unix_ms());
         // The key lives as long as the process: contexts never leave it.
         let minter = Arc::new(Minter::generate(Arc::clone(&clock)).map_err(|error| error.to_string())?);
         let verifier = Arc::new(Verifier::new(&[minter.public_key()], Arc::clone(&clock)));

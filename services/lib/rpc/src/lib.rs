@@ -4,7 +4,7 @@
 //! [`Minter`] and [`Verifier`] (the signed context), [`Guard`] (enforces the rule of every method),
 //! [`open`] and [`status`] (the two ends of a handler), [`Transport`] and [`forward`] (calling
 //! another service, in this process or over the network), [`PageToken`], [`meta`] (what the journal
-//! notes about a request), [`fingerprint`] and [`key_hash`].
+//! notes about a request), [`Remembered`] (answers that are used again for a while), [`fingerprint`] and [`key_hash`].
 
 mod context;
 mod etag;
@@ -15,6 +15,7 @@ mod outgoing;
 mod page;
 mod permissions;
 mod refused;
+mod remembered;
 mod signed;
 mod status;
 mod transport;
@@ -28,6 +29,7 @@ pub use outgoing::{System, forward, respond, with_token};
 pub use page::{PageToken, page_size};
 pub use permissions::Permissions;
 pub use refused::Refused;
+pub use remembered::Remembered;
 pub use signed::{AUDIENCE, Clock, MintError, Minter, Token, VALIDITY_MS, Verifier, wall_clock};
 pub use status::{item_problem, pointer, status};
 pub use transport::{Transport, TransportError, local, remote};

@@ -7,10 +7,10 @@ use http::{HeaderMap, HeaderValue};
 use ids::{BusinessId, TenantId};
 use tonic::{Request, Response};
 
-use crate::{Actor, ActorKind, Ctx, Minter, Permissions, Principal, Token, header};
+use crate::{Actor, ActorKind, Clock, Ctx, Minter, Permissions, Principal, Remembered, Token, header};
 
 /// How long a minted context is used again. Shorter than its validity by the longest deadline.
-const REUSE: Duration = Duration::from_secs(20);
+const REUSE_MS: u64 = 20_000;
 /// Contexts kept per [`System`].
 const MINTED_MAX: u64 = 1_000;
 
@@ -69,26 +69,34 @@ pub struct System {
     minter: Arc<Minter>,
     actor: Actor,
     permissions: Permissions,
-    minted: moka::sync::Cache<(TenantId, BusinessId), Token>,
+    minted: Remembered<(TenantId, BusinessId), Token>,
 }
 
 impl System {
     /// Names the service or job that calls, and what it needs.
     pub fn new(minter: Arc<Minter>, job: &str, permissions: Permissions) -> Self {
-        let minted = moka::sync::Cache::builder().max_capacity(MINTED_MAX).time_to_live(REUSE).build();
+        let minted = Remembered::new(MINTED_MAX, REUSE_MS, minter.clock());
         System { minter, actor: Actor::new(ActorKind::System, job), permissions, minted }
+    }
+
+    /// Tells the time by which contexts are signed.
+    pub fn clock(&self) -> Clock {
+        self.minter.clock()
     }
 
     /// Makes a request in the tenant and business of `ctx`.
     pub fn request<T>(&self, ctx: &Ctx, message: T) -> Request<T> {
-        let token = self.minted.get_with((ctx.tenant, ctx.business), || {
-            self.minter.mint(&Principal {
+        let scope = (ctx.tenant, ctx.business);
+        let token = self.minted.get(&scope).unwrap_or_else(|| {
+            let token = self.minter.mint(&Principal {
                 tenant: ctx.tenant,
                 business: ctx.business,
                 actor: self.actor.clone(),
                 permissions: self.permissions.clone(),
                 secret: *ctx.secret,
-            })
+            });
+            self.minted.insert(scope, token.clone());
+            token
         });
         let mut request = with_token(&token, message);
         carry_on(ctx, request.metadata_mut().as_mut());

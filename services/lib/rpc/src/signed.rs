@@ -104,6 +104,11 @@ impl Minter {
         Minter { key: SigningKey::from_bytes(seed), clock }
     }
 
+    /// Tells the time by which contexts are signed.
+    pub fn clock(&self) -> Clock {
+        Arc::clone(&self.clock)
+    }
+
     /// What a [`Verifier`] needs to know.
     pub fn public_key(&self) -> [u8; 32] {
         self.key.verifying_key().to_bytes()

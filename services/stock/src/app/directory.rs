@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ids::{BusinessId, LocationId, TenantId, VariantId};
 use money::Currency;
@@ -20,7 +19,7 @@ use crate::domain::movement::{Facts, Method};
 use crate::error::Error;
 
 /// How long the settings of a business are used again.
-const BUSINESS_TTL: Duration = Duration::from_secs(5);
+const BUSINESS_TTL_MS: u64 = 5_000;
 /// Businesses and opened items that are remembered.
 const BUSINESSES_MAX: u64 = 10_000;
 const ITEMS_MAX: u64 = 20_000;
@@ -55,7 +54,7 @@ pub(crate) struct Directory {
     catalog: CatalogServiceClient<Transport>,
     tenant: TenantServiceClient<Transport>,
     system: System,
-    businesses: moka::sync::Cache<(TenantId, BusinessId), Arc<Business>>,
+    businesses: rpc::Remembered<(TenantId, BusinessId), Arc<Business>>,
     /// Facts of items that have a movement: they never change.
     opened: moka::sync::Cache<(TenantId, BusinessId, VariantId), Arc<Facts>>,
     integral: tokio::sync::OnceCell<HashMap<String, bool>>,
@@ -68,11 +67,8 @@ impl Directory {
         Directory {
             catalog: CatalogServiceClient::new(catalog),
             tenant: TenantServiceClient::new(tenant),
+            businesses: rpc::Remembered::new(BUSINESSES_MAX, BUSINESS_TTL_MS, system.clock()),
             system,
-            businesses: moka::sync::Cache::builder()
-                .max_capacity(BUSINESSES_MAX)
-                .time_to_live(BUSINESS_TTL)
-                .build(),
             opened: moka::sync::Cache::new(ITEMS_MAX),
             integral: tokio::sync::OnceCell::new(),
         }
