@@ -7,7 +7,7 @@ use calendar::Instant;
 use catalog::verify_aggregate;
 use ids::{BusinessId, TenantId};
 use journal::memory::MemoryStore;
-use journal::store::{ClaimChange, Commit, Outcome};
+use journal::store::{ClaimChange, Commit, NO_BUCKET, Outcome};
 use journal::{Claim, Env, SharedStore};
 use prost_types::Timestamp;
 use proto::catalog::v1::catalog_service_client::CatalogServiceClient;
@@ -201,6 +201,7 @@ impl World {
             tenant,
             aggregate,
             expect: head.seq,
+            bucket: NO_BUCKET,
             head,
             entries: vec![],
             rows: vec![],

@@ -16,7 +16,9 @@ use bytes::Bytes;
 use hdrhistogram::Histogram;
 use ids::{AggregateId, TenantId};
 use journal::SharedStore;
-use journal::store::{AttemptId, Chain, Commit, Head, IndexChange, KeyHash, KeyRow, Order, Outcome};
+use journal::store::{
+    AttemptId, Chain, Commit, Head, IndexChange, KeyHash, KeyRow, NO_BUCKET, Order, Outcome,
+};
 use journal_embedded::{EmbeddedStore, Options};
 
 #[global_allocator]
@@ -215,6 +217,7 @@ fn make(aggregate: u64, expect: u64) -> Commit {
         tenant: TenantId::from_bytes([7; 16]),
         aggregate,
         expect,
+        bucket: NO_BUCKET,
         head,
         entries: vec![filled(350, &noise)],
         rows: Vec::new(),

@@ -30,7 +30,8 @@ pub(crate) fn prepare(commits: Vec<Commit>) -> Group {
     let mut group = Group { checks: Vec::with_capacity(commits.len()), records: Vec::new(), bytes: 0 };
     group.records.reserve(commits.iter().map(records_of).sum());
     for commit in commits {
-        let Commit { tenant, aggregate, expect, head, entries, rows, keys, claims, index } = commit;
+        let Commit { tenant, aggregate, expect, bucket: _, head, entries, rows, keys, claims, index } =
+            commit;
         group.write(Table::Head, records::aggregate_key(tenant, aggregate), &records::head_value(&head));
         for (seq, entry) in (expect + 1..).zip(entries) {
             group.write(Table::Entry, records::entry_key(tenant, aggregate, seq), &entry);

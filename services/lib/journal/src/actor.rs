@@ -25,7 +25,8 @@ use crate::journal::{
     stored, unstored,
 };
 use crate::store::{
-    AttemptId, Chain, Claim, ClaimChange, Commit, Head, KeyHash, KeyRow, Order, Outcome, Refusal, Seq,
+    AttemptId, Chain, Claim, ClaimChange, Commit, Head, KeyHash, KeyRow, NO_BUCKET, Order, Outcome, Refusal,
+    Seq,
 };
 
 /// A state in memory and its place in the journal.
@@ -190,6 +191,7 @@ impl<A: Aggregate> Plan<A> {
             tenant: self.scope.tenant,
             aggregate: self.scope.aggregate,
             expect: self.expect,
+            bucket: NO_BUCKET,
             head,
             entries: self.entries,
             rows: last_of_each(self.changes.rows, |row| row.0.clone()),
@@ -357,7 +359,7 @@ impl<A: Aggregate> Inner<A> {
                     answer(commands, replies);
                     return Some(next);
                 }
-                Outcome::Refused(Refusal::Moved { .. }) => {}
+                Outcome::Refused(Refusal::Moved { .. } | Refusal::Fenced { .. }) => {}
                 Outcome::Refused(Refusal::Claimed { claim, owner, .. }) => {
                     let Some((_, at)) = claims.into_iter().find(|(taken, _)| *taken == claim) else {
                         error!("the store refused a claim that no command made");
@@ -436,7 +438,7 @@ impl<A: Aggregate> Inner<A> {
                     }
                     return Ok(answers);
                 }
-                Outcome::Refused(Refusal::Moved { .. }) => {}
+                Outcome::Refused(Refusal::Moved { .. } | Refusal::Fenced { .. }) => {}
                 Outcome::Refused(Refusal::Claimed { claim, owner, .. }) => {
                     let at = claims.iter().find(|(taken, _)| *taken == claim).map_or(0, |(_, at)| *at);
                     return Err(SubmitError { at, rejection: Rejection::Claimed { claim, owner } });
@@ -472,6 +474,16 @@ impl<A: Aggregate> Inner<A> {
                     Err(Error::Unavailable(why)) => last = why,
                     Err(_) => return Outcome::Unknown(last),
                 },
+                // The aggregate is where it was, so nothing of a commit with entries applied; one of keys
+                // alone moves nothing, and may have.
+                Outcome::Refused(Refusal::Fenced { at, fence }) if group[at].entries.is_empty() => {
+                    match self.is_mine(&group[at]).await {
+                        Ok(true) => return Outcome::Applied,
+                        Ok(false) => return Outcome::Refused(Refusal::Fenced { at, fence }),
+                        Err(Error::Unavailable(why)) => last = why,
+                        Err(_) => return Outcome::Unknown(last),
+                    }
+                }
                 Outcome::Unknown(why) => last = why,
                 decided => return decided,
             }

@@ -6,9 +6,11 @@
 
 mod claims;
 mod commits;
+pub mod feed;
 mod index;
 mod isolation;
 mod reads;
+pub mod relay;
 
 pub use claims::*;
 pub use commits::*;
@@ -20,8 +22,8 @@ use bytes::Bytes;
 use ids::{AggregateId, TenantId};
 
 use crate::store::{
-    AttemptId, Chain, Claim, ClaimChange, Commit, Head, IndexChange, KeyHash, KeyRow, Outcome, Refusal, Seq,
-    SharedStore,
+    AttemptId, Chain, Claim, ClaimChange, Commit, Head, IndexChange, KeyHash, KeyRow, NO_BUCKET, Outcome,
+    Refusal, Seq, SharedStore,
 };
 
 /// Makes a module `$name` with one test per case. `$factory` is called for each and returns a fresh
@@ -31,6 +33,7 @@ macro_rules! store_contract {
     ($name:ident, $factory:expr) => {
         mod $name {
             use super::*;
+            use $crate::contract as cases;
 
             $crate::store_contract!(@tests $factory,
                 a_commit_applies_where_the_aggregate_is_expected
@@ -70,9 +73,56 @@ macro_rules! store_contract {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
             let (store, _kept) = ($factory)();
-            $crate::contract::$case(store).await;
+            cases::$case(store).await;
         }
     )*};
+}
+
+/// The cases for a store that one process owns, as `Arc<dyn FeedStore>`; used like [`store_contract!`].
+#[macro_export]
+macro_rules! feed_contract {
+    ($name:ident, $factory:expr) => {
+        mod $name {
+            use super::*;
+            use $crate::contract::feed as cases;
+
+            $crate::store_contract!(@tests $factory,
+                the_feed_of_a_new_store_is_empty
+                the_feed_has_every_acknowledged_commit
+                the_feed_has_entries_only
+                the_feed_is_paged
+                the_feed_is_forgotten_up_to_a_number
+                the_feed_wakes_who_waits
+                the_feed_of_racing_writers_is_complete
+            );
+        }
+    };
+}
+
+/// The cases for a store that several processes share, as `Arc<dyn RelayStore>`; used like
+/// [`store_contract!`].
+#[macro_export]
+macro_rules! relay_contract {
+    ($name:ident, $factory:expr) => {
+        mod $name {
+            use super::*;
+            use $crate::contract::relay as cases;
+
+            $crate::store_contract!(@tests $factory,
+                a_shared_store_takes_commits_one_by_one
+                a_fence_refuses_its_bucket_and_earlier_ones
+                a_position_is_checked_before_the_fence
+                an_unborn_aggregate_can_be_fenced
+                a_fence_and_a_racing_commit_exclude_each_other
+                marks_are_listed_and_deleted
+                a_closed_bucket_takes_no_mark
+                a_lease_changes_for_who_knows_it
+                relay_cursors_move_forwards
+                a_claim_row_changes_for_who_knows_it
+                a_claim_is_valid_if_the_journal_of_its_owner_lists_it
+            );
+        }
+    };
 }
 
 fn tenant(number: u8) -> TenantId {
@@ -94,6 +144,7 @@ fn commit(to: u8, expect: Seq, count: u64) -> Commit {
         tenant: tenant(1),
         aggregate: aggregate(to),
         expect,
+        bucket: NO_BUCKET,
         head: head(to, seq),
         entries: (expect + 1..=seq).map(|seq| entry(to, seq)).collect(),
         rows: Vec::new(),

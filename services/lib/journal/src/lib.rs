@@ -2,8 +2,8 @@
 //!
 //! Read in this order: [`aggregate`] (what a service tells the journal), [`entry`] (what is written),
 //! [`journal`] (submit, batch, read), [`actor`] (one writer per aggregate: folding, three outcomes),
-//! [`verify`] (re-computes chains and states), [`store`] (the port to a database), [`memory`] (the
-//! reference store).
+//! [`verify`] (re-computes chains and states), [`store`] (the port to a database), [`feed`] and
+//! [`relay_store`] (the ports behind relay and claims), [`memory`] (the reference store).
 
 mod actor;
 pub mod aggregate;
@@ -12,8 +12,10 @@ pub mod contract;
 pub mod entry;
 pub mod env;
 pub mod error;
+pub mod feed;
 pub mod journal;
 pub mod memory;
+pub mod relay_store;
 pub mod store;
 pub mod verify;
 

@@ -1,5 +1,12 @@
 //! The reference store: ordered maps behind a lock. For tests, and what the other stores are compared
 //! with.
+//!
+//! It behaves like a store that one process owns ([`MemoryStore::default`]: groups, claims in the commit, a
+//! feed), or like one that several processes share ([`MemoryStore::cluster`]: commits one by one, fences,
+//! marks, claims as a step of their own).
+
+mod feed;
+mod relay;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -9,6 +16,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::store::{
     Claim, ClaimChange, Commit, Head, IndexRow, KeyHash, KeyRow, Order, Outcome, Refusal, Seq, Store,
@@ -19,6 +27,10 @@ use crate::store::{
 #[derive(Default, Debug)]
 pub struct MemoryStore {
     tables: Mutex<Tables>,
+    /// Several processes share it.
+    cluster: bool,
+    /// Wakes who waits for the feed.
+    moved: Notify,
 }
 
 #[derive(Default, Debug)]
@@ -29,20 +41,18 @@ struct Tables {
     keys: BTreeMap<(TenantId, KeyHash), KeyRow>,
     claims: BTreeMap<(TenantId, Claim), AggregateId>,
     index: BTreeMap<(TenantId, u16, Bytes, AggregateId), Bytes>,
+    feed: feed::Feed,
+    relay: relay::Tables,
 }
 
 /// What a group would make of the claims: `None` is free.
 type Claimed = BTreeMap<(TenantId, Claim), Option<AggregateId>>;
 
 impl Tables {
-    fn commit(&mut self, group: Vec<Commit>) -> Result<(), Refusal> {
+    /// Commits a group of a store that one process owns.
+    fn commit_group(&mut self, group: Vec<Commit>) -> Result<(), Refusal> {
         check_group(&group)?;
-        for (at, commit) in group.iter().enumerate() {
-            let current = self.heads.get(&(commit.tenant, commit.aggregate)).map_or(0, |head| head.seq);
-            if current != commit.expect {
-                return Err(Refusal::Moved { at, current });
-            }
-        }
+        self.check_heads(&group)?;
         let mut claimed = Claimed::new();
         for (at, commit) in group.iter().enumerate() {
             self.claim(at, commit, &mut claimed)?;
@@ -53,8 +63,41 @@ impl Tables {
                 None => self.claims.remove(&claim),
             };
         }
+        self.feed.add(&group);
         group.into_iter().for_each(|commit| self.apply(commit));
         Ok(())
+    }
+
+    /// Commits to one aggregate of a store that several processes share.
+    fn commit_one(&mut self, group: Vec<Commit>) -> Result<(), Refusal> {
+        check_group(&group)?;
+        if group.len() > 1 {
+            return Err(Refusal::Invalid { at: 1, rule: "more than one commit on a shared store" });
+        }
+        self.check_heads(&group)?;
+        for commit in group {
+            self.relay.list_claims(&commit);
+            self.apply(commit);
+        }
+        Ok(())
+    }
+
+    fn check_heads(&self, group: &[Commit]) -> Result<(), Refusal> {
+        for (at, commit) in group.iter().enumerate() {
+            let current = self.seq(commit.tenant, commit.aggregate);
+            if current != commit.expect {
+                return Err(Refusal::Moved { at, current });
+            }
+            let fence = self.relay.fence(commit.tenant, commit.aggregate);
+            if commit.bucket <= fence {
+                return Err(Refusal::Fenced { at, fence });
+            }
+        }
+        Ok(())
+    }
+
+    fn seq(&self, tenant: TenantId, aggregate: AggregateId) -> Seq {
+        self.heads.get(&(tenant, aggregate)).map_or(0, |head| head.seq)
     }
 
     fn claim(&self, at: usize, commit: &Commit, claimed: &mut Claimed) -> Result<(), Refusal> {
@@ -83,7 +126,8 @@ impl Tables {
     }
 
     fn apply(&mut self, commit: Commit) {
-        let Commit { tenant, aggregate, expect, head, entries, rows, keys, claims: _, index } = commit;
+        let Commit { tenant, aggregate, expect, bucket: _, head, entries, rows, keys, claims: _, index } =
+            commit;
         self.heads.insert((tenant, aggregate), head);
         for (seq, entry) in (expect + 1..).zip(entries) {
             self.entries.insert((tenant, aggregate, seq), entry);
@@ -108,19 +152,40 @@ fn set<K: Ord>(table: &mut BTreeMap<K, Bytes>, key: K, value: Option<Bytes>) {
 }
 
 impl MemoryStore {
+    /// Makes a store that behaves as if several processes shared it. Its commits have a bucket, and their
+    /// claims are valid only with [`crate::relay_store::RelayStore::set_claim_row`] before.
+    #[must_use]
+    pub fn cluster() -> MemoryStore {
+        MemoryStore { cluster: true, ..MemoryStore::default() }
+    }
+
     fn read<'a, T: Send + 'a>(
         &'a self,
         read: impl FnOnce(&Tables) -> T + Send + 'a,
     ) -> BoxFuture<'a, Result<T, StoreError>> {
         async move { Ok(read(&self.tables.lock())) }.boxed()
     }
+
+    fn write<'a, T: Send + 'a>(
+        &'a self,
+        write: impl FnOnce(&mut Tables) -> T + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        async move { Ok(write(&mut self.tables.lock())) }.boxed()
+    }
 }
 
 impl Store for MemoryStore {
     fn commit(&self, group: Vec<Commit>) -> BoxFuture<'_, Outcome> {
         async move {
-            match self.tables.lock().commit(group) {
-                Ok(()) => Outcome::Applied,
+            let done = {
+                let mut tables = self.tables.lock();
+                if self.cluster { tables.commit_one(group) } else { tables.commit_group(group) }
+            };
+            match done {
+                Ok(()) => {
+                    self.moved.notify_waiters();
+                    Outcome::Applied
+                }
                 Err(refusal) => Outcome::Refused(refusal),
             }
         }
@@ -194,7 +259,11 @@ impl Store for MemoryStore {
         tenant: TenantId,
         claim: Claim,
     ) -> BoxFuture<'_, Result<Option<AggregateId>, StoreError>> {
-        self.read(move |tables| tables.claims.get(&(tenant, claim)).copied())
+        let cluster = self.cluster;
+        self.read(move |tables| match cluster {
+            true => tables.relay.owner(tenant, &claim),
+            false => tables.claims.get(&(tenant, claim)).copied(),
+        })
     }
 
     fn index(
@@ -265,6 +334,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::feed::FeedStore;
+    use crate::relay_store::RelayStore;
 
     crate::store_contract!(memory, || (Arc::new(MemoryStore::default()) as crate::SharedStore, ()));
+    crate::feed_contract!(feed, || (Arc::new(MemoryStore::default()) as Arc<dyn FeedStore>, ()));
+    crate::relay_contract!(relayed, || (Arc::new(MemoryStore::cluster()) as Arc<dyn RelayStore>, ()));
 }

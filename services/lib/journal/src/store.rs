@@ -2,7 +2,9 @@
 //!
 //! Three adapters implement it: [`crate::memory::MemoryStore`] (tests and the reference in differential
 //! tests), `journal-embedded` and later `journal-cql`. One contract suite, [`crate::store_contract`],
-//! runs on each.
+//! runs on each. What relay, claims and documents need beyond it is in ports of their own:
+//! [`crate::feed::FeedStore`] for a store that one process owns, [`crate::relay_store::RelayStore`] for one
+//! that several processes share.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -17,6 +19,13 @@ pub type SharedStore = Arc<dyn Store>;
 
 /// Position of an entry in its aggregate: 1, 2, 3, … without gaps; 0 before the first entry.
 pub type Seq = u64;
+
+/// Numbers the stretches of time in which a process may commit: about 30 seconds each, but no safety rests on
+/// what a clock says. See [`crate::relay_store`].
+pub type Bucket = u64;
+
+/// The bucket of a commit that no fence can refuse: what writers use on a store that one process owns.
+pub const NO_BUCKET: Bucket = Bucket::MAX;
 
 /// Identifies one try to commit, so that a writer can tell its own commit from another's after an
 /// unknown outcome. Random.
@@ -67,6 +76,10 @@ pub struct Commit {
     pub aggregate: AggregateId,
     /// The sequence that the aggregate must still have.
     pub expect: Seq,
+    /// The fence of the aggregate must be below it: whoever raised the fence wants to be sure that no commit
+    /// of an earlier bucket applies any more. [`NO_BUCKET`] on a store that one process owns, which keeps no
+    /// fences and does not look at it.
+    pub bucket: Bucket,
     /// The head afterwards; `head.seq == expect + entries.len()`.
     pub head: Head,
     /// Encoded entries `expect + 1 ..= head.seq`.
@@ -172,6 +185,13 @@ pub enum Refusal {
         claim: Claim,
         /// Who owns it.
         owner: AggregateId,
+    },
+    /// The fence of the aggregate is at or above the bucket of the commit. Checked after the position.
+    Fenced {
+        /// Position of the commit in the group.
+        at: usize,
+        /// Where the fence is: a later bucket may try again.
+        fence: Bucket,
     },
     /// The group breaks a rule of the port: a size limit, two tenants, an aggregate or a row twice. A
     /// mistake of the caller's code, found by [`check_group`]; nothing is cut off or guessed.

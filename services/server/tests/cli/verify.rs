@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use journal::store::{Commit, Head, Outcome, Store as _};
+use journal::store::{Commit, Head, NO_BUCKET, Outcome, Store as _};
 use journal_embedded::{EmbeddedStore, Options};
 use serde_json::json;
 use tempfile::{TempDir, tempdir};
@@ -40,6 +40,7 @@ fn forge(folder: &Path, service: &str, change: impl Fn(&[(Bytes, Bytes)], &mut C
                 tenant,
                 aggregate,
                 expect: head.seq,
+                bucket: NO_BUCKET,
                 head,
                 entries: vec![],
                 rows: vec![],

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use calendar::Instant;
-use journal::store::{Commit, Head, Outcome};
+use journal::store::{Commit, Head, NO_BUCKET, Outcome};
 use proto::tenant::v1::CostingMethod;
 use quantity::Quantity;
 use stock::domain::item::Item;
@@ -182,6 +182,7 @@ async fn tamper(world: &World, kind: u8, change: impl Fn(&mut Commit)) {
         tenant,
         aggregate,
         expect: head.seq,
+        bucket: NO_BUCKET,
         head,
         entries: vec![],
         rows: vec![],

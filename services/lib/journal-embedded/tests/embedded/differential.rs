@@ -7,7 +7,8 @@ use ids::{AggregateId, TenantId};
 use journal::SharedStore;
 use journal::memory::MemoryStore;
 use journal::store::{
-    AttemptId, Chain, Claim, ClaimChange, Commit, Head, IndexChange, KeyHash, KeyRow, Order, Seq, Store,
+    AttemptId, Chain, Claim, ClaimChange, Commit, Head, IndexChange, KeyHash, KeyRow, NO_BUCKET, Order, Seq,
+    Store,
 };
 use journal_embedded::{EmbeddedStore, Options};
 use proptest::collection::vec;
@@ -96,6 +97,7 @@ async fn build(store: &MemoryStore, of: u8, member: Member) -> Commit {
         tenant: tenant(of),
         aggregate: at,
         expect,
+        bucket: NO_BUCKET,
         head: Head {
             seq,
             attempt: AttemptId([mark; 16]),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ids::{AggregateId, TenantId};
 use journal::SharedStore;
-use journal::store::{AttemptId, Chain, Commit, Head, Order, Outcome, Seq, Store};
+use journal::store::{AttemptId, Chain, Commit, Head, NO_BUCKET, Order, Outcome, Seq, Store};
 use journal_embedded::{EmbeddedStore, Options};
 
 journal::store_contract!(embedded, || {
@@ -55,6 +55,7 @@ fn commit(to: u8, before: &Head, entry: Vec<u8>) -> Commit {
         tenant: tenant(),
         aggregate: aggregate(to),
         expect: before.seq,
+        bucket: NO_BUCKET,
         head,
         entries: vec![entry],
         rows: Vec::new(),
