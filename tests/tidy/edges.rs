@@ -13,7 +13,7 @@ fn allowed(package: &str) -> Option<&'static [&'static str]> {
     Some(match package {
         "ids" | "money" | "quantity" | "calendar" | "problem" => &[],
         "proto" | "journal" | "runtime" => &[],
-        "journal-embedded" => &["journal"],
+        "journal-embedded" | "events" => &["journal"],
         "rpc" => &["journal", "proto"],
         "transcode" => &["proto"],
         "tenant" | "catalog" | "stock" => &["journal", "proto", "rpc", "runtime"],

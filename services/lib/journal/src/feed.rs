@@ -6,7 +6,7 @@
 //! **For the store.** With each group that it syncs, in the same atomic write, it puts one record
 //! `group number -> [(tenant, aggregate, seq)]`: one for the group, not one for each commit, and none if the
 //! group wrote no entry (keys alone, forgotten keys). Numbers rise and may have holes. A group is shown once
-//! it is durable, never before, and then to every later read. Forgetting may be lazy: what is forgotten
+//! it is durable, never before, and then to every later read; so is what `last` and `feed_moved` say. Forgetting may be lazy: what is forgotten
 //! need not be gone at once, but must not come back after a restart once `forgotten` was shown.
 //!
 //! **For the reader.** Positions of readers are their own affair: they keep the last group whose entries
@@ -44,7 +44,8 @@ pub struct FeedGroup {
 pub struct FeedPage {
     /// Groups up to this number are forgotten; 0 if none is.
     pub forgotten: u64,
-    /// The last group that was written, also if it is not on this page or is forgotten; 0 before the first.
+    /// The last group that ever had a record, also if it is not on this page or is forgotten; 0 before the
+    /// first. Never less than `forgotten`.
     pub last: u64,
     /// The groups that were asked for, in order.
     pub groups: Vec<FeedGroup>,
@@ -59,7 +60,7 @@ pub trait FeedStore: Store {
     /// Forgets the groups up to number `upto`: every reader has handled them. Their entries stay.
     fn forget_feed(&self, upto: u64) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Waits until a group behind number `after` was written. Ends early when the store is closed, and may
-    /// end for no reason: the caller reads and waits again.
+    /// Waits until there is a record behind number `after`; for ever if the store is closed before. May end
+    /// for no reason: the caller reads and waits again.
     fn feed_moved(&self, after: u64) -> BoxFuture<'_, ()>;
 }

@@ -406,15 +406,19 @@ impl<A: Aggregate> Inner<A> {
 }
 
 /// The stored form of an entry: the chain up to it, then its bytes.
-pub(crate) fn stored(chain: Chain, entry: &[u8]) -> Bytes {
+#[must_use]
+pub fn stored(chain: Chain, entry: &[u8]) -> Bytes {
     let mut bytes = Vec::with_capacity(CHAIN_BYTES + entry.len());
     bytes.extend_from_slice(&chain.0);
     bytes.extend_from_slice(entry);
     bytes.into()
 }
 
-/// Takes the stored form of an entry apart.
-pub(crate) fn unstored(mut bytes: Bytes) -> Result<(Chain, Bytes), Damage> {
+/// Takes the stored form of an entry apart: the chain up to it, and its bytes.
+///
+/// # Errors
+/// [`Damage`] when there are fewer bytes than a hash has.
+pub fn unstored(mut bytes: Bytes) -> Result<(Chain, Bytes), Damage> {
     if bytes.len() < CHAIN_BYTES {
         return Err(Damage("an entry is shorter than its hash".into()));
     }

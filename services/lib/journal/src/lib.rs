@@ -23,5 +23,5 @@ pub use crate::aggregate::{Aggregate, Changes, Damage, Need};
 pub use crate::entry::{Actor, Entry, Posted};
 pub use crate::env::{Env, SystemEnv};
 pub use crate::error::{Error, Rejection, SubmitError};
-pub use crate::journal::{Answer, Journal, Keep, Meta, Request, Scope};
+pub use crate::journal::{Answer, Journal, Keep, Meta, Request, Scope, stored, unstored};
 pub use crate::store::{Chain, Claim, KeyHash, Order, Seq, SharedStore, StoreError};
