@@ -1,32 +1,26 @@
-//! One writer per aggregate and process: takes waiting commands, folds them into one commit, pursues
-//! unknown outcomes, answers each command by itself.
+//! What the one writer of an aggregate does: folds waiting commands into one commit, pursues unknown outcomes,
+//! answers each command by itself.
 //!
-//! Correctness does not rest on there being one: the conditional commit decides. Folding makes a hot
+//! Correctness does not rest on there being one (`slot`): the conditional commit decides. Folding makes a hot
 //! aggregate fast.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::panic::AssertUnwindSafe;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use calendar::Instant;
-use futures::FutureExt as _;
 use ids::{AggregateId, TenantId};
-use parking_lot::Mutex;
 use prost::Message;
-use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use crate::aggregate::{Aggregate, Changes};
 use crate::entry::{Entry, Posted};
 use crate::error::{Error, Rejection, SubmitError};
-use crate::journal::{
-    Answer, FOLD_MAX, Inner, Keep, QUEUE_MAX, ROUNDS_MAX, Request, Running, Scope, UNKNOWN_S_MAX, WEIGHT_MAX,
-    stored, unstored,
-};
+use crate::journal::{Answer, Inner, Keep, ROUNDS_MAX, Request, Scope, UNKNOWN_S_MAX, stored, unstored};
+use crate::slot::Command;
 use crate::store::{
     AttemptId, Chain, Claim, ClaimChange, Commit, Head, KeyHash, KeyRow, NO_BUCKET, Order, Outcome, Refusal,
-    Seq,
+    Seq, StoreError,
 };
 
 /// A state in memory and its place in the journal.
@@ -40,131 +34,12 @@ pub(crate) struct Loaded<A> {
 /// What a waiting command gets.
 pub(crate) type Reply<A> = Result<Answer<<A as Aggregate>::Event>, Rejection<<A as Aggregate>::Error>>;
 
-pub(crate) struct Command<A: Aggregate> {
-    pub(crate) request: Request<A::Command>,
-    pub(crate) reply: oneshot::Sender<Reply<A>>,
-    pub(crate) _running: Option<Running<A>>,
-}
-
-pub(crate) enum Pending<A: Aggregate> {
-    Command(Command<A>),
-    /// Somebody needs the aggregate for an atomic batch.
-    Lease(oneshot::Sender<Lease<A>>),
-}
-
-/// The exclusive use of an aggregate in this process, until dropped.
-pub(crate) struct Lease<A: Aggregate> {
-    loaded: Option<Loaded<A>>,
-    back: Option<oneshot::Sender<Option<Loaded<A>>>>,
-}
-
-impl<A: Aggregate> Lease<A> {
-    fn give_back(mut self, loaded: Option<Loaded<A>>) {
-        if let Some(back) = self.back.take() {
-            let _ = back.send(loaded); // the actor is gone only when the process ends
-        }
-    }
-}
-
-/// The queue of one aggregate.
-pub(crate) struct Slot<A: Aggregate> {
-    scope: Scope,
-    queue: Mutex<Queue<A>>,
-}
-
-struct Queue<A: Aggregate> {
-    waiting: VecDeque<Pending<A>>,
-    /// A task is at work and owns the state.
-    busy: bool,
-    state: Option<Box<Loaded<A>>>,
-}
-
-impl<A: Aggregate> Slot<A> {
-    pub(crate) fn new(scope: Scope) -> Self {
-        Slot { scope, queue: Mutex::new(Queue { waiting: VecDeque::new(), busy: false, state: None }) }
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        let queue = self.queue.lock();
-        !queue.busy && queue.waiting.is_empty()
-    }
-
-    pub(crate) fn push(self: &Arc<Self>, inner: &Arc<Inner<A>>, pending: Pending<A>) -> Result<(), Error> {
-        let mut queue = self.queue.lock();
-        if queue.waiting.len() >= QUEUE_MAX {
-            return Err(Error::Overloaded);
-        }
-        queue.waiting.push_back(pending);
-        if !queue.busy {
-            queue.busy = true;
-            let state = queue.state.take();
-            drop(queue);
-            tokio::spawn(run(Arc::clone(inner), Arc::clone(self), state));
-        }
-        Ok(())
-    }
-
-    /// The next commands for one commit, or one lease; `None` ends the task.
-    fn take(&self, state: &mut Option<Box<Loaded<A>>>) -> Option<Work<A>> {
-        let mut queue = self.queue.lock();
-        let mut commands = Vec::new();
-        while commands.len() < FOLD_MAX {
-            match queue.waiting.pop_front() {
-                Some(Pending::Command(command)) => commands.push(command),
-                Some(lease @ Pending::Lease(_)) if !commands.is_empty() => {
-                    queue.waiting.push_front(lease);
-                    break;
-                }
-                Some(Pending::Lease(grant)) => return Some(Work::Lease(grant)),
-                None => break,
-            }
-        }
-        if commands.is_empty() {
-            queue.busy = false;
-            queue.state = state.take().filter(|loaded| loaded.state.weight() <= WEIGHT_MAX);
-            return None;
-        }
-        Some(Work::Commands(commands))
-    }
-}
-
-enum Work<A: Aggregate> {
-    Commands(Vec<Command<A>>),
-    Lease(oneshot::Sender<Lease<A>>),
-}
-
-async fn run<A: Aggregate>(inner: Arc<Inner<A>>, slot: Arc<Slot<A>>, mut state: Option<Box<Loaded<A>>>) {
-    while let Some(work) = slot.take(&mut state) {
-        match work {
-            Work::Commands(commands) => {
-                let work = inner.commit_folded(slot.scope, state.map(|boxed| *boxed), commands);
-                // A rule that panics must not block its aggregate for good: its commands end unanswered,
-                // as unknown, and the next ones begin with what is stored.
-                state = match AssertUnwindSafe(work).catch_unwind().await {
-                    Ok(next) => next.map(Box::new),
-                    Err(_) => {
-                        error!(aggregate = %slot.scope.aggregate, "deciding a command panicked");
-                        None
-                    }
-                };
-            }
-            Work::Lease(grant) => {
-                let (back, returned) = oneshot::channel();
-                let lease = Lease { loaded: state.take().map(|boxed| *boxed), back: Some(back) };
-                // A grant that nobody takes is dropped with its sender, which ends the wait.
-                let _ = grant.send(lease);
-                state = returned.await.ok().flatten().map(Box::new);
-            }
-        }
-    }
-}
-
 /// The commands for one aggregate, decided one after the other, on their way to one commit.
 struct Plan<A: Aggregate> {
     scope: Scope,
     attempt: AttemptId,
     expect: Seq,
-    loaded: Loaded<A>,
+    loaded: Box<Loaded<A>>,
     entries: Vec<bytes::Bytes>,
     keys: Vec<(KeyHash, KeyRow)>,
     changes: Changes,
@@ -178,7 +53,7 @@ impl<A: Aggregate> Plan<A> {
     }
 
     /// The commit, and the state that is true once it is applied.
-    fn commit(mut self) -> (Commit, Loaded<A>) {
+    fn commit(mut self) -> (Commit, Box<Loaded<A>>) {
         self.loaded.state.save(&mut self.changes);
         let head = Head {
             seq: self.loaded.seq,
@@ -218,12 +93,12 @@ fn last_of_each<T, K: Ord>(changes: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
 }
 
 impl<A: Aggregate> Inner<A> {
-    async fn plan(&self, scope: Scope, loaded: Option<Loaded<A>>) -> Result<Plan<A>, Error> {
+    async fn plan(&self, scope: Scope, loaded: Option<Box<Loaded<A>>>) -> Result<Plan<A>, Error> {
         let loaded = match loaded {
             Some(loaded) => loaded,
             None => match self.store.head(scope.tenant, scope.aggregate).await? {
-                Some(head) => Loaded::from_head(&head)?,
-                None => Loaded::unborn(),
+                Some(head) => Box::new(Loaded::from_head(&head)?),
+                None => Box::new(Loaded::unborn()),
             },
         };
         let mut attempt = AttemptId::default();
@@ -248,7 +123,7 @@ impl<A: Aggregate> Inner<A> {
             && let Some(row) = self.store.key(scope.tenant, meta.key).await.map_err(Error::from)?
             && (row.expires_s == 0 || now.unix_ms() / 1000 < row.expires_s)
         {
-            return Ok(self.replay(scope.tenant, request, &row).await?);
+            return Ok(Box::pin(self.replay(scope.tenant, request, &row)).await?);
         }
         for round in 0.. {
             let needs = plan.loaded.state.needs(&request.command);
@@ -329,12 +204,12 @@ impl<A: Aggregate> Inner<A> {
     }
 
     /// Commits waiting commands of one aggregate and answers them; gives back the state if it is known.
-    async fn commit_folded(
+    pub(crate) async fn commit_folded(
         &self,
         scope: Scope,
-        mut loaded: Option<Loaded<A>>,
+        mut loaded: Option<Box<Loaded<A>>>,
         mut commands: Vec<Command<A>>,
-    ) -> Option<Loaded<A>> {
+    ) -> Option<Box<Loaded<A>>> {
         for _ in 0..ROUNDS_MAX {
             let mut plan = match self.plan(scope, loaded.take()).await {
                 Ok(plan) => plan,
@@ -397,10 +272,8 @@ impl<A: Aggregate> Inner<A> {
         wanted.sort_unstable();
         wanted.dedup();
         for aggregate in wanted {
-            let (grant, granted) = oneshot::channel();
-            let slot = self.slot(Scope { tenant, aggregate });
-            slot.push(self, Pending::Lease(grant)).map_err(|error| refuse(0, error))?;
-            leases.insert(aggregate, granted.await.map_err(|_| refuse(0, Error::ConcurrentUpdate))?);
+            let lease = self.slot(Scope { tenant, aggregate }).lease(self).await;
+            leases.insert(aggregate, lease.map_err(|error| refuse(0, error))?);
         }
 
         for _ in 0..ROUNDS_MAX {
@@ -432,8 +305,8 @@ impl<A: Aggregate> Inner<A> {
             match outcome {
                 Outcome::Applied => {
                     for (aggregate, next) in states {
-                        if let Some(lease) = leases.remove(&aggregate) {
-                            lease.give_back(Some(next));
+                        if let Some(lease) = leases.get_mut(&aggregate) {
+                            lease.loaded = Some(next);
                         }
                     }
                     return Ok(answers);
@@ -458,10 +331,14 @@ impl<A: Aggregate> Inner<A> {
     /// Commits, and pursues an unknown outcome with the same attempt until it is decided: a clean read
     /// that does not show the commit proves nothing, only a sequence that has moved does.
     async fn settle(&self, group: Vec<Commit>) -> Outcome {
-        let mut last = match self.store.commit(group.clone()).await {
-            Outcome::Unknown(why) => why,
-            decided => return decided,
-        };
+        match self.store.commit(group.clone()).await {
+            // Seldom, and large: every commit would carry it along.
+            Outcome::Unknown(why) => Box::pin(self.pursue(group, why)).await,
+            decided => decided,
+        }
+    }
+
+    async fn pursue(&self, group: Vec<Commit>, mut last: StoreError) -> Outcome {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(UNKNOWN_S_MAX);
         let mut pause = Duration::from_millis(20);
         while tokio::time::Instant::now() < deadline {

@@ -1,20 +1,27 @@
 //! Submit, batch, read: the door of a service to its journal.
 
 use std::collections::{HashMap, HashSet};
+use std::future::poll_fn;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use calendar::Instant;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use ids::{AggregateId, TenantId};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tracing::error;
 
-use crate::actor::{Command, Loaded, Pending, Reply, Slot};
+use crate::actor::{Loaded, Reply};
 use crate::aggregate::{Aggregate, Damage, Need};
 use crate::entry::{Actor, Entry, Posted};
 use crate::env::Env;
 use crate::error::{Error, Rejection, SubmitError};
+use crate::slot::{Command, Slot, Steady};
 use crate::store::{Chain, Head, KeyHash, Order, Seq, SharedStore};
 
 /// Commands that may wait for one aggregate.
@@ -165,8 +172,8 @@ impl<A: Aggregate> Journal<A> {
         &self.inner.store
     }
 
-    /// Commits one command. It is folded with its neighbours into one commit; dropping the returned
-    /// future does not take the command back.
+    /// Commits one command. It is folded with its neighbours into one commit. The returned future may do the
+    /// work of all of them: poll it or drop it. Dropping it does not take the command back.
     ///
     /// # Errors
     /// Why the command was refused; nothing is written then, except after [`Error::OutcomeUnknown`].
@@ -175,7 +182,12 @@ impl<A: Aggregate> Journal<A> {
         scope: Scope,
         request: Request<A::Command>,
     ) -> Result<Answer<A::Event>, Rejection<A::Error>> {
-        self.enqueue(scope, request)?.await.unwrap_or(Err(Rejection::Journal(Error::OutcomeUnknown)))
+        let (answer, work) = self.enqueue(scope, request)?;
+        let answer = match work {
+            Some(work) => work.until(answer).await,
+            None => answer.await,
+        };
+        answer.unwrap_or(Err(Rejection::Journal(Error::OutcomeUnknown)))
     }
 
     /// Commits commands for any aggregates of a tenant, each by itself, those for the same aggregate in
@@ -185,14 +197,35 @@ impl<A: Aggregate> Journal<A> {
         tenant: TenantId,
         requests: Vec<(AggregateId, Request<A::Command>)>,
     ) -> Vec<Result<Answer<A::Event>, Rejection<A::Error>>> {
-        let waiting: Vec<_> = requests
-            .into_iter()
-            .map(|(aggregate, request)| self.enqueue(Scope { tenant, aggregate }, request))
-            .collect();
+        let mut waiting = Vec::with_capacity(requests.len());
+        let mut works = FuturesUnordered::new();
+        let mut refused: HashMap<AggregateId, Error> = HashMap::new();
+        for (aggregate, request) in requests {
+            // A command must not overtake one that another caller is about to commit for this same batch.
+            let entered = match refused.get(&aggregate) {
+                Some(error) => Err(error.clone()),
+                None => self.enqueue(Scope { tenant, aggregate }, request),
+            };
+            waiting.push(match entered {
+                Ok((answer, work)) => {
+                    works.extend(work);
+                    Ok(answer)
+                }
+                Err(error) => {
+                    refused.insert(aggregate, error.clone());
+                    Err(error)
+                }
+            });
+        }
         let mut answers = Vec::with_capacity(waiting.len());
         for one in waiting {
             answers.push(match one {
-                Ok(reply) => reply.await.unwrap_or(Err(Rejection::Journal(Error::OutcomeUnknown))),
+                Ok(mut answer) => poll_fn(|cx| {
+                    while let Poll::Ready(Some(())) = works.poll_next_unpin(cx) {}
+                    answer.poll_unpin(cx)
+                })
+                .await
+                .unwrap_or(Err(Rejection::Journal(Error::OutcomeUnknown))),
                 Err(error) => Err(Rejection::Journal(error)),
             });
         }
@@ -216,13 +249,16 @@ impl<A: Aggregate> Journal<A> {
             }
         }
         let inner = Arc::clone(&self.inner);
-        let task = tokio::spawn(async move {
-            let answers = inner.commit_all(tenant, &requests).await;
+        let work = Steady::new(async move {
+            let answers = AssertUnwindSafe(inner.commit_all(tenant, &requests)).catch_unwind().await;
             drop(running);
             answers
         });
         let lost = || SubmitError { at: 0, rejection: Rejection::Journal(Error::OutcomeUnknown) };
-        task.await.unwrap_or_else(|_| Err(lost()))
+        work.await.unwrap_or_else(|_| {
+            error!("deciding a batch panicked");
+            Err(lost())
+        })
     }
 
     /// Reads the state of an aggregate with the rows that `needs` names; `None` if it was never written.
@@ -320,12 +356,12 @@ impl<A: Aggregate> Journal<A> {
         &self,
         scope: Scope,
         request: Request<A::Command>,
-    ) -> Result<oneshot::Receiver<Reply<A>>, Error> {
+    ) -> Result<(oneshot::Receiver<Reply<A>>, Option<Steady<()>>), Error> {
         let running = self.mark_running(scope.tenant, &request.meta)?;
         let (reply, answer) = oneshot::channel();
         let slot = self.inner.slot(scope);
-        slot.push(&self.inner, Pending::Command(Command { request, reply, _running: running }))?;
-        Ok(answer)
+        let work = slot.enter(&self.inner, Command { request, reply, _running: running })?;
+        Ok((answer, work))
     }
 
     fn mark_running(&self, tenant: TenantId, meta: &Meta) -> Result<Option<Running<A>>, Error> {

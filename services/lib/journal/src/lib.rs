@@ -1,7 +1,7 @@
 //! The journal: append-only aggregates with their state, committed atomically.
 //!
 //! Read in this order: [`aggregate`] (what a service tells the journal), [`entry`] (what is written),
-//! [`journal`] (submit, batch, read), [`actor`] (one writer per aggregate: folding, three outcomes),
+//! [`journal`] (submit, batch, read), [`slot`] (one writer per aggregate), [`actor`] (folding, three outcomes),
 //! [`verify`] (re-computes chains and states), [`store`] (the port to a database), [`feed`] and
 //! [`relay_store`] (the ports behind relay and claims), [`memory`] (the reference store).
 
@@ -16,6 +16,7 @@ pub mod feed;
 pub mod journal;
 pub mod memory;
 pub mod relay_store;
+mod slot;
 pub mod store;
 pub mod verify;
 

@@ -16,6 +16,7 @@ use journal::{
     Actor, Aggregate, Changes, Damage, Error, Journal, Keep, Meta, Need, Rejection, Request, Scope, SystemEnv,
 };
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 /// A sum that never goes below zero; its name is unique.
 #[derive(Default, Clone, PartialEq, Debug)]
@@ -96,12 +97,15 @@ enum Fault {
     AnswerLost,
     /// It is lost on its way.
     RequestLost,
+    /// It is written when somebody opens the gate.
+    Held,
 }
 
 /// A store whose commits meet faults, in order, before they go through.
 struct Faulty {
     store: MemoryStore,
     faults: Mutex<VecDeque<Fault>>,
+    gate: Arc<Semaphore>,
 }
 
 impl Store for Faulty {
@@ -112,6 +116,10 @@ impl Store for Faulty {
             match fault {
                 None => self.store.commit(group).await,
                 Some(Fault::RequestLost) => lost(),
+                Some(Fault::Held) => {
+                    let _passed = self.gate.acquire().await;
+                    self.store.commit(group).await
+                }
                 Some(Fault::AnswerLost) => {
                     self.store.commit(group).await;
                     lost()
@@ -209,9 +217,15 @@ fn scope(aggregate: u8) -> Scope {
 }
 
 fn journal(faults: &[Fault]) -> Journal<Sum> {
-    let store =
-        Faulty { store: MemoryStore::default(), faults: Mutex::new(faults.iter().copied().collect()) };
-    Journal::new(Arc::new(store), Arc::new(SystemEnv))
+    gated(faults).0
+}
+
+/// A journal, and the gate before its held commits: closed.
+fn gated(faults: &[Fault]) -> (Journal<Sum>, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let faults = Mutex::new(faults.iter().copied().collect());
+    let store = Faulty { store: MemoryStore::default(), faults, gate: Arc::clone(&gate) };
+    (Journal::new(Arc::new(store), Arc::new(SystemEnv)), gate)
 }
 
 /// A request under key `key`; the command is its fingerprint.
@@ -342,6 +356,48 @@ async fn a_panic_does_not_block_the_aggregate() {
     assert_eq!(broken, Err(Rejection::Journal(Error::OutcomeUnknown)));
     journal.submit(scope(1), request(3, Change::Add(2))).await.unwrap();
     assert_eq!(value(&journal, 1).await, Some(7));
+}
+
+/// INV-1: a commit that began is not cut off, whoever waits for it, and those behind it are not left alone.
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_nothing_half_done() {
+    let (journal, gate) = gated(&[Fault::Held; 4]);
+    let batch = |key: u8| {
+        vec![
+            (scope(2).aggregate, request(key, Change::Add(1))),
+            (scope(3).aggregate, request(key + 1, Change::Add(1))),
+        ]
+    };
+    assert!(journal.submit(scope(1), request(1, Change::Add(5))).now_or_never().is_none());
+    assert!(journal.submit_all(TENANT, batch(2)).now_or_never().is_none());
+    assert!(journal.submit_each(TENANT, batch(4)).now_or_never().is_none());
+    let last = journal.submit_each(
+        TENANT,
+        (1..=3).map(|at| (scope(at).aggregate, request(5 + at, Change::Add(1)))).collect(),
+    );
+    gate.add_permits(1);
+    let seqs: Vec<_> = last.await.into_iter().map(|answer| answer.unwrap().seq).collect();
+    assert_eq!(seqs, [2, 3, 3]);
+}
+
+/// A row of a batch that another caller is posting must not be overtaken by the next row of the same batch.
+#[tokio::test]
+async fn two_callers_with_the_same_rows_never_swap_them() {
+    let (journal, gate) = gated(&[Fault::Held]);
+    let (rows, other) = (|| request(1, Change::Add(5)), || request(2, Change::Add(-5)));
+    let mut first = Box::pin(journal.submit(scope(1), rows()));
+    assert!(first.as_mut().now_or_never().is_none());
+    let batch = vec![
+        (scope(1).aggregate, rows()),
+        (scope(1).aggregate, other()),
+        (scope(2).aggregate, request(3, Change::Add(7))),
+    ];
+    let second = journal.submit_each(TENANT, batch).await;
+    let in_progress = Err(Rejection::Journal(Error::InProgress));
+    assert_eq!((&second[0], &second[1], second[2].is_ok()), (&in_progress, &in_progress, true));
+    gate.add_permits(1);
+    assert_eq!(first.await.unwrap().seq, 1);
+    assert!(!journal.submit(scope(1), other()).await.unwrap().replayed);
 }
 
 /// INV-2: gap-free sequences and a chain that re-computes, whatever the interleaving.
