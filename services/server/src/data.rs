@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use journal_embedded::{EmbeddedStore, OpenError, Options};
 
-use crate::cli::Failure;
+use crate::cli::{Failure, complain};
 use crate::platform::{Parts, Platform};
 
 /// First line of the file `layout`, before its version.
@@ -47,11 +47,12 @@ impl Stores {
             return Err(damaged(data, data, &format!("the folder '{lost}' is missing")));
         }
         let open = |(name, cache_bytes, memtable_bytes): (&str, u64, u64)| {
+            let path = data.join(name);
             let options = Options {
                 cache_bytes,
                 memtable_bytes: Some(memtable_bytes),
                 accept_loss,
-                on_fatal: Some(Arc::new(|why: &str| runtime::fatal::exit(why))),
+                on_fatal: Some(Arc::new(move |why: &str| stop(&path, why))),
                 ..Options::default()
             };
             make_folder(&data.join(name))?;
@@ -96,6 +97,23 @@ impl Stores {
             store.close();
         }
     }
+}
+
+/// Ends the process after the first failed write of a store.
+fn stop(path: &Path, why: &str) {
+    complain(format_args!(
+        "error: the data in '{}' cannot be written: {}. Nothing was acknowledged since; what was acknowledged before \
+         is kept. See that the disk has room and what it and its mount say, then start again.",
+        path.display(),
+        cause(why)
+    ));
+    runtime::fatal::exit(why)
+}
+
+/// What the operating system said, where `why` has it in the engine's words.
+fn cause(why: &str) -> &str {
+    let said = why.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
+    said.map_or(why, |(said, _)| said).trim_end_matches('.')
 }
 
 fn is_store(data: &Path, name: &str) -> bool {
@@ -255,4 +273,16 @@ impl Drop for Running {
 /// URL of the server that runs on this folder.
 pub(crate) fn running_url(data: &Path) -> Option<String> {
     fs::read_to_string(data.join("server.url")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cause;
+
+    #[test]
+    fn a_cause_is_told_in_plain_words() {
+        let engine = r#"writing stopped: FjallError: Io(Os { code: 5, kind: Uncategorized, message: "Input/output error" })"#;
+        assert_eq!(cause(engine), "Input/output error");
+        assert_eq!(cause("writing stopped: the disk is full"), "writing stopped: the disk is full");
+    }
 }
