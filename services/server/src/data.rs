@@ -24,10 +24,10 @@ const LAYOUT: &str = "cargo-pilot data ";
 /// Newest layout that this version reads and writes.
 const LAYOUT_VERSION: u32 = 1;
 const MIB: u64 = 1024 * 1024;
-/// The stores, the bytes of blocks that each keeps in memory, and the bytes of each of its seven tables before
-/// it is flushed: together what the server holds after a bulk import, whoever reads afterwards.
-const STORES: [(&str, u64, u64); 3] =
-    [("tenant", 4 * MIB, MIB), ("catalog", 8 * MIB, 2 * MIB), ("stock", 32 * MIB, 4 * MIB)];
+/// The stores, the bytes of blocks that each keeps in memory, and the bytes of records that each collects before it
+/// writes tables; a segment of its log is half as long.
+const STORES: [(&str, u64, usize); 3] =
+    [("tenant", 4 * MIB, 2 << 20), ("catalog", 8 * MIB, 8 << 20), ("stock", 32 * MIB, 16 << 20)];
 
 /// The stores of all services, and the key of the hashes of API keys.
 pub(crate) struct Stores {
@@ -46,11 +46,12 @@ impl Stores {
         if !accept_loss && let Some(lost) = made.iter().find(|name| !is_store(data, name)) {
             return Err(damaged(data, data, &format!("the folder '{lost}' is missing")));
         }
-        let open = |(name, cache_bytes, memtable_bytes): (&str, u64, u64)| {
+        let open = |(name, cache_bytes, generation_bytes): (&str, u64, usize)| {
             let path = data.join(name);
             let options = Options {
                 cache_bytes,
-                memtable_bytes: Some(memtable_bytes),
+                generation_bytes,
+                segment_bytes: generation_bytes as u64 / 2,
                 accept_loss,
                 on_fatal: Some(Arc::new(move |why: &str| stop(&path, why))),
                 ..Options::default()

@@ -6,6 +6,7 @@
 //! | `format` | format version and identity, written once |
 //! | `acknowledged` | the mark, see [`crate::mark`] |
 //! | `reserve` | space that is given back when the disk is full |
+//! | `log/` | segments of the log, see [`crate::log`] |
 //! | `engine/` | the engine's files |
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -18,7 +19,7 @@ use rustix::io::Errno;
 use crate::error::OpenError;
 
 /// Newest format that this version reads and writes.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// Bytes that are kept free for reads, flushes and the end of the process on a full disk.
 const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
@@ -50,6 +51,10 @@ impl Directory {
 
     pub(crate) fn engine(&self) -> PathBuf {
         self.path.join("engine")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path.join("log")
     }
 
     pub(crate) fn mark(&self) -> PathBuf {

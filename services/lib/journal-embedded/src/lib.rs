@@ -1,25 +1,28 @@
 //! The embedded store: one directory, one group-commit thread, one sync for everything that queued
 //! during the last one.
 //!
-//! Read in this order: [`records`] (what is stored), [`prepare`] and [`writer`] (a commit's way),
-//! [`store`] (open, read, close),
-//! [`compact`] (flushes and merges), [`history`], [`mark`] and [`torn`] (what is checked at open), [`fatal`] and
-//! [`watch`] (what happens when the disk fails).
+//! Read in this order: [`prepare`] and [`writer`] (a commit's way), [`frame`] and [`log`] (where it is durable),
+//! [`overlay`] (where it is read at first), [`indexer`], [`records`] and [`compact`] (where it is read later),
+//! [`contents`] and [`store`] (reads), [`history`] and [`mark`] (what is checked at open), [`fatal`] (what
+//! happens when the disk fails).
 
 mod compact;
+mod contents;
 mod directory;
 mod error;
 mod fatal;
+mod frame;
 mod history;
+mod indexer;
+mod log;
 mod mark;
+mod overlay;
 mod prepare;
 mod queue;
 mod records;
 mod seqs;
 mod store;
 mod tables;
-mod torn;
-mod watch;
 mod writer;
 
 pub use crate::error::OpenError;
@@ -36,9 +39,11 @@ pub struct Options {
     pub sync: bool,
     /// Goes on from what is there although acknowledged data was lost. Default false.
     pub accept_loss: bool,
-    /// Bytes of each table in memory before it is flushed; `None` for the tuned sizes. Tests make it
-    /// small.
-    pub memtable_bytes: Option<u64>,
+    /// About how many bytes of records are kept in memory before they are written to tables; up to four times
+    /// as many while writing them falls behind. Default 16 MiB; tests make it small.
+    pub generation_bytes: usize,
+    /// Bytes of each segment of the log. Default 8 MiB; tests make it small.
+    pub segment_bytes: u64,
     /// Called once when writing failed for good: the process should end with an error.
     pub on_fatal: Option<OnFatal>,
 }
@@ -49,7 +54,8 @@ impl Default for Options {
             cache_bytes: 32 * 1024 * 1024,
             sync: true,
             accept_loss: false,
-            memtable_bytes: None,
+            generation_bytes: 16 * 1024 * 1024,
+            segment_bytes: 8 * 1024 * 1024,
             on_fatal: None,
         }
     }

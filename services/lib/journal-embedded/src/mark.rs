@@ -2,8 +2,8 @@
 //!
 //! The engine recovers what its own files hold, and cannot know what they once held: files that a disk
 //! rolled back, or that somebody restored, look complete. The mark is written before the callers are
-//! answered, to two slots in turn, so that a write that is torn leaves the other one. It is not synced:
-//! it outlives the process, and after a power cut an older mark only asks for less.
+//! answered, to two slots in turn, so that a write that is torn leaves the other one. It is not synced with
+//! each group: it outlives the process, and after a power cut an older mark only asks for less.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,6 +12,15 @@ use std::path::Path;
 
 use crate::directory::StoreId;
 use crate::records::Position;
+
+/// Syncs the mark from another thread.
+pub(crate) struct Sync(File);
+
+impl Sync {
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
 
 /// Distance of the slots: each in a block of its own.
 const SLOT_BYTES: usize = 4096;
@@ -59,6 +68,11 @@ impl Mark {
         // A store with groups and without a mark does not open, so the name must not get lost.
         path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())?;
         Ok(mark)
+    }
+
+    /// What syncs the mark: from time to time, so that a power cut does not leave it far behind.
+    pub(crate) fn syncing(&self) -> io::Result<Sync> {
+        self.file.try_clone().map(Sync)
     }
 
     /// Notes that all groups up to `at` are durable and about to be acknowledged.

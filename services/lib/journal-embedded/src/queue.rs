@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use journal::store::{Outcome, StoreError};
+use ids::TenantId;
+use journal::store::{KeyHash, Outcome, StoreError};
 use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::prepare::Group;
@@ -12,7 +14,7 @@ use crate::prepare::Group;
 /// Most commits that wait. More are turned away.
 const QUEUE_COMMITS_MAX: usize = 16_384;
 /// Most bytes of records that wait.
-const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub(crate) const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Most commits that the writer takes for one sync.
 const BATCH_COMMITS_MAX: usize = 2_000;
 /// Most bytes of records that the writer takes for one sync.
@@ -23,21 +25,22 @@ pub(crate) enum Job {
     Commit {
         group: Group,
         answer: oneshot::Sender<Outcome>,
+        /// Where the caller waits.
+        runtime: Option<Handle>,
     },
-    /// Removes the keys that are still expired at this time; answers how many. Gets a batch of its own,
+    /// Removes the keys that are still expired at this time; answers how many. Gets a group of its own,
     /// because it looks at what is committed.
-    Forget {
-        keys: Vec<Vec<u8>>,
-        now_s: u64,
-        answer: oneshot::Sender<Result<usize, StoreError>>,
-    },
+    Forget { keys: Vec<(TenantId, KeyHash)>, now_s: u64, answer: oneshot::Sender<Result<usize, StoreError>> },
+    /// Forgets the feed up to a group.
+    ForgetFeed { upto: u64, answer: oneshot::Sender<Outcome> },
 }
 
 impl Job {
     fn size(&self) -> (usize, usize) {
         match self {
-            Job::Commit { group, .. } => (group.checks.len(), group.bytes),
-            Job::Forget { keys, .. } => (keys.len(), keys.iter().map(Vec::len).sum()),
+            Job::Commit { group, .. } => (group.commits.len(), group.encoded.len()),
+            Job::ForgetFeed { .. } => (1, size_of::<u64>()),
+            Job::Forget { keys, .. } => (keys.len(), keys.len() * size_of::<(TenantId, KeyHash)>()),
         }
     }
 

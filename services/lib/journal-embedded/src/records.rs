@@ -8,13 +8,15 @@
 //! | key | tenant, key hash | where the answer is | retries, entries by id | keys that are kept |
 //! | claim | tenant, kind, value | owner | uniqueness | unique values |
 //! | index | tenant, index, escaped key, aggregate | what the service put there | lists | index rows |
-//! | meta | `store`, or `g` + slot | identity; the last groups | guards at open | constant |
+//! | feed | number of a group | tenant, aggregate, seq, for each that got entries | who follows | groups not yet forgotten |
+//! | meta | `store`, `applied`, `forgotten` | identity; the last group that the tables hold; where the feed begins | guards at open | constant |
 //!
 //! Numbers in keys are big-endian, so that they sort. Every key of a tenant's data begins with the
 //! tenant.
 
 use bytes::Bytes;
 use ids::{AggregateId, TenantId};
+use journal::feed::{Change, FeedGroup};
 use journal::store::{AttemptId, Chain, Claim, Head, IndexRow, KeyHash, KeyRow, Seq, StoreError};
 
 const TENANT: usize = 16;
@@ -59,6 +61,11 @@ pub(crate) fn key_key(tenant: TenantId, hash: KeyHash) -> [u8; 25] {
     key[..TENANT].copy_from_slice(tenant.as_bytes());
     key[TENANT..].copy_from_slice(&hash.0);
     key
+}
+
+pub(crate) fn read_key_key(key: &[u8]) -> Result<(TenantId, KeyHash), StoreError> {
+    let mut reader = Reader(key);
+    Ok((TenantId::from_bytes(reader.array()?), KeyHash(reader.array()?)))
 }
 
 pub(crate) fn claim_key(tenant: TenantId, claim: &Claim) -> Vec<u8> {
@@ -166,18 +173,39 @@ pub(crate) struct Position {
     pub(crate) hash: [u8; 32],
 }
 
-/// How many of the last groups are kept, to compare them with the mark.
-pub(crate) const GROUPS_KEPT: u64 = 1024;
+pub(crate) fn feed_value(changes: &[Change]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(changes.len() * (TENANT + AGGREGATE + 4));
+    for change in changes {
+        value.extend_from_slice(change.tenant.as_bytes());
+        value.extend_from_slice(change.aggregate.as_bytes());
+        push_number(&mut value, change.seq);
+    }
+    value
+}
+
+pub(crate) fn read_feed_group(key: &[u8], value: &[u8]) -> Result<FeedGroup, StoreError> {
+    let number = u64::from_be_bytes(Reader(key).array()?);
+    let (mut reader, mut changes) = (Reader(value), Vec::new());
+    while !reader.0.is_empty() {
+        changes.push(Change {
+            tenant: TenantId::from_bytes(reader.array()?),
+            aggregate: AggregateId::from_bytes(reader.array()?),
+            seq: reader.number()?,
+        });
+    }
+    Ok(FeedGroup { number, changes })
+}
+
+pub(crate) fn read_group(value: &[u8]) -> Result<u64, StoreError> {
+    Reader(value).array().map(u64::from_be_bytes)
+}
 
 /// Key of the store's identity in the meta table.
 pub(crate) const STORE_KEY: &[u8] = b"store";
-/// Beginning of the keys of the last groups in the meta table.
-pub(crate) const GROUP_PREFIX: &[u8] = b"g";
-
-pub(crate) fn group_key(group: u64) -> [u8; 3] {
-    let [.., high, low] = (group % GROUPS_KEPT).to_be_bytes();
-    [GROUP_PREFIX[0], high, low]
-}
+/// Key of the last group that the tables hold, in the meta table.
+pub(crate) const APPLIED_KEY: &[u8] = b"applied";
+/// Key of the group up to which the feed is forgotten, in the meta table.
+pub(crate) const FORGOTTEN_KEY: &[u8] = b"forgotten";
 
 pub(crate) fn position_value(position: Position) -> [u8; 40] {
     let mut value = [0; 40];
@@ -192,7 +220,7 @@ pub(crate) fn read_position(value: &[u8]) -> Result<Position, StoreError> {
 }
 
 /// Appends a number, seven bits a byte, least significant first.
-fn push_number(to: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn push_number(to: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         to.push(number.to_le_bytes()[0] | 0x80);
         number >>= 7;
@@ -200,16 +228,30 @@ fn push_number(to: &mut Vec<u8>, mut number: u64) {
     to.push(number.to_le_bytes()[0]);
 }
 
-struct Reader<'a>(&'a [u8]);
+/// Takes a record apart from its beginning.
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
-impl Reader<'_> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
+impl<'a> Reader<'a> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
         let (array, rest) = self.0.split_first_chunk().ok_or_else(short)?;
         self.0 = rest;
         Ok(*array)
     }
 
-    fn number(&mut self) -> Result<u64, StoreError> {
+    pub(crate) fn take(&mut self, len: u64) -> Result<&'a [u8], StoreError> {
+        let len = usize::try_from(len).map_err(|_| short())?;
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or_else(short)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    /// Bytes behind their length.
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], StoreError> {
+        let len = self.number()?;
+        self.take(len)
+    }
+
+    pub(crate) fn number(&mut self) -> Result<u64, StoreError> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
             let [byte] = self.array()?;
@@ -222,7 +264,7 @@ impl Reader<'_> {
     }
 }
 
-fn short() -> StoreError {
+pub(crate) fn short() -> StoreError {
     StoreError::Damaged("a stored record is too short or malformed".into())
 }
 
@@ -277,6 +319,7 @@ mod tests {
             let _ = read_entry_key(&bytes);
             let _ = read_aggregate_key(&bytes);
             let _ = read_position(&bytes);
+            let _ = read_feed_group(&bytes, &bytes);
         }
     }
 }

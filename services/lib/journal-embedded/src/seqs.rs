@@ -3,23 +3,22 @@
 use std::collections::HashMap;
 use std::mem;
 
-use ids::{AggregateId, TenantId};
 use journal::store::Seq;
+
+use crate::overlay::Scope;
 
 /// Most aggregates in each of the two generations: about 60 bytes each.
 const GENERATION_MAX: usize = 100_000;
 
-type Key = (TenantId, AggregateId);
-
 /// A cache in two generations: what was not used since the last turn is forgotten.
 #[derive(Default)]
 pub(crate) struct Seqs {
-    young: HashMap<Key, Seq>,
-    old: HashMap<Key, Seq>,
+    young: HashMap<Scope, Seq>,
+    old: HashMap<Scope, Seq>,
 }
 
 impl Seqs {
-    pub(crate) fn get(&mut self, key: Key) -> Option<Seq> {
+    pub(crate) fn get(&mut self, key: Scope) -> Option<Seq> {
         if let Some(seq) = self.young.get(&key) {
             return Some(*seq);
         }
@@ -28,7 +27,7 @@ impl Seqs {
         Some(seq)
     }
 
-    pub(crate) fn set(&mut self, key: Key, seq: Seq) {
+    pub(crate) fn set(&mut self, key: Scope, seq: Seq) {
         self.young.insert(key, seq);
     }
 
@@ -43,6 +42,8 @@ impl Seqs {
 
 #[cfg(test)]
 mod tests {
+    use ids::{AggregateId, TenantId};
+
     use super::*;
 
     #[test]

@@ -8,23 +8,29 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
-use fjall::{PersistMode, UserKey, UserValue};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
+use journal::feed::{FeedPage, FeedStore};
 use journal::store::{
-    Claim, Commit, Head, IndexRow, KeyHash, KeyRow, Order, Outcome, Seq, Store, StoreError, check_group,
+    Claim, Commit, Found, Head, IndexRow, KeyHash, KeyRow, Order, Outcome, Refusal, Seq, Store, StoreError,
+    check_group,
 };
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::contents::Contents;
 use crate::directory::Directory;
 use crate::fatal::Fatal;
-use crate::prepare::prepare;
-use crate::queue::{Job, Queue};
-use crate::tables::{Table, Tables, View};
+use crate::history::{Recovered, recover};
+use crate::indexer::Indexer;
+use crate::log::Opening;
+use crate::prepare::Group;
+use crate::queue::{Job, QUEUE_BYTES_MAX, Queue};
+use crate::tables::Tables;
 use crate::writer::{Writer, is_expired};
-use crate::{OpenError, Options, compact, history, records, torn, watch};
+use crate::{OpenError, Options, compact, records};
 
 /// Most records that are read on the caller's thread; longer reads go to the blocking threads of tokio.
 const INLINE_READS_MAX: usize = 256;
@@ -38,9 +44,8 @@ const FORGET_SCAN_MAX: usize = 100_000;
 /// the queue full, or the store closed, is answered [`Outcome::Unknown`] although it surely did not
 /// happen: for the caller it is an overload like any other, and trying again is right.
 pub struct EmbeddedStore {
-    tables: Arc<Tables>,
+    contents: Contents,
     queue: Arc<Queue>,
-    stop: Arc<watch::Stop>,
     merge: Arc<compact::Signal>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Where the next call of `forget_keys` begins.
@@ -48,50 +53,60 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the store in the directory `path`, or creates it. Blocks while the engine recovers.
+    /// Opens the store in the directory `path`, or creates it. Blocks while the log is read.
     ///
     /// # Errors
-    /// [`OpenError`]: in use, of a newer format, damaged, with acknowledged data missing, or not readable.
+    /// [`OpenError`]: in use, of another format, damaged, with acknowledged data missing, or not readable.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<EmbeddedStore, OpenError> {
         let path = path.as_ref();
         let directory = Arc::new(Directory::open(path)?);
         discard_unfinished(&directory)
             .map_err(|error| OpenError::io(path, "removing what an interrupted first start left", error))?;
-        let tables = Arc::new(open_tables(path, &directory, &options)?);
-        let (at, mark) = history::check(path, &directory, &tables, options.accept_loss)?;
+        let tables = Tables::open(Arc::clone(&directory), &options);
+        let tables = Arc::new(tables.map_err(|error| OpenError::engine(path, error))?);
+        let opening = Opening {
+            segment_bytes: options.segment_bytes,
+            sync: options.sync,
+            accept_loss: options.accept_loss,
+        };
+        let Recovered { at, overlay, mark, log } =
+            recover(path, &directory, &tables, options.generation_bytes, &opening)?;
 
+        let contents = Contents { overlay: Arc::new(overlay), tables };
         let queue = Arc::new(Queue::default());
         let fatal = Arc::new(Fatal::new(Arc::clone(&queue), directory, options.on_fatal));
         let merge = Arc::new(compact::Signal::default());
+        let indexer = Indexer {
+            tables: Arc::clone(&contents.tables),
+            overlay: Arc::clone(&contents.overlay),
+            segments: Arc::clone(log.segments()),
+            mark: mark.syncing().map_err(|e| OpenError::io(path, "opening the file 'acknowledged'", e))?,
+            merge: Arc::clone(&merge),
+        };
         let writer = Writer {
-            tables: Arc::clone(&tables),
+            contents: contents.clone(),
             queue: Arc::clone(&queue),
             fatal: Arc::clone(&fatal),
-            merge: Arc::clone(&merge),
+            log,
             mark,
-            persist: if options.sync { PersistMode::SyncData } else { PersistMode::Buffer },
             at,
             seqs: Default::default(),
         };
-        let stop = Arc::new(watch::Stop::default());
-        let watch = {
-            let (tables, fatal, stop) = (Arc::clone(&tables), Arc::clone(&fatal), Arc::clone(&stop));
-            move || watch::run(&tables, &fatal, &stop)
-        };
         let merges = {
-            let (tables, merge) = (Arc::clone(&tables), Arc::clone(&merge));
+            let (tables, merge, fatal) =
+                (Arc::clone(&contents.tables), Arc::clone(&merge), Arc::clone(&fatal));
             move || compact::run(&tables, &fatal, &merge)
         };
         // The store first: if a thread does not start, dropping it stops the others.
         let (threads, forget_from) = (Mutex::default(), Mutex::default());
-        let store = EmbeddedStore { tables, queue, stop, merge, threads, forget_from };
+        let store = EmbeddedStore { contents, queue, merge, threads, forget_from };
         let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
             let thread = thread::Builder::new().name(name.into()).spawn(run);
             store.threads.lock().push(thread.map_err(|e| OpenError::io(path, "starting a thread", e))?);
             Ok(())
         };
         start("journal:writer", Box::new(|| writer.run()))?;
-        start("journal:watch", Box::new(watch))?;
+        start("journal:index", Box::new(move || indexer.run(&fatal)))?;
         start("journal:merge", Box::new(merges))?;
         Ok(store)
     }
@@ -99,25 +114,29 @@ impl EmbeddedStore {
     /// Finishes the writes that wait and takes no more. Blocks. Reads still work.
     pub fn close(&self) {
         self.queue.close("the store is closed");
-        self.stop.stop();
         self.merge.stop();
-        for thread in self.threads.lock().drain(..) {
+        let mut threads = self.threads.lock();
+        // The writer, the first one, may wait for the tables while it finishes.
+        for (number, thread) in threads.drain(..).enumerate() {
             let _ = thread.join();
+            if number == 0 {
+                self.contents.overlay.stop();
+            }
         }
     }
 
-    /// Reads a view in the background if it is a long read.
+    /// Reads in the background if it is a long read.
     fn read<T: Send + 'static>(
         &self,
         records: usize,
-        read: impl FnOnce(View<'_>) -> Result<T, StoreError> + Send + 'static,
+        read: impl FnOnce(&Contents) -> Result<T, StoreError> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, StoreError>> {
         async move {
             if records <= INLINE_READS_MAX {
-                return read(self.tables.view());
+                return read(&self.contents);
             }
-            let tables = Arc::clone(&self.tables);
-            let done = tokio::task::spawn_blocking(move || read(tables.view())).await;
+            let contents = self.contents.clone();
+            let done = tokio::task::spawn_blocking(move || read(&contents)).await;
             done.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
         }
         .boxed()
@@ -130,8 +149,12 @@ impl EmbeddedStore {
         if let Err(refusal) = check_group(&commits) {
             return Outcome::Refused(refusal);
         }
+        let group = Group::new(commits);
+        if group.encoded.len() > QUEUE_BYTES_MAX {
+            return Outcome::Refused(Refusal::Invalid { at: 0, rule: "too many bytes in a group" });
+        }
         let (answer, outcome) = oneshot::channel();
-        match self.queue.put(Job::Commit { group: prepare(commits), answer }) {
+        match self.queue.put(Job::Commit { group, answer, runtime: Handle::try_current().ok() }) {
             Ok(()) => outcome.await.unwrap_or_else(|_| Outcome::Unknown(stopped())),
             Err(reason) => Outcome::Unknown(StoreError::Unavailable(reason)),
         }
@@ -139,7 +162,8 @@ impl EmbeddedStore {
 
     async fn forget(&self, now_s: u64, limit: usize) -> Result<usize, StoreError> {
         let from = self.forget_from.lock().clone();
-        let found = self.read(usize::MAX, move |view| expired_keys(&view, &from, now_s, limit)).await?;
+        let found =
+            self.read(usize::MAX, move |contents| expired_keys(contents, &from, now_s, limit)).await?;
         let (keys, next) = found;
         *self.forget_from.lock() = next;
         if keys.is_empty() {
@@ -177,65 +201,32 @@ fn discard_unfinished(directory: &Directory) -> io::Result<()> {
     }
 }
 
-fn open_tables(path: &Path, directory: &Arc<Directory>, options: &Options) -> Result<Tables, OpenError> {
-    let open = || Tables::open(Arc::clone(directory), options);
-    let error = match open() {
-        Err(error @ fjall::Error::JournalRecovery(_)) => error,
-        opened => return opened.map_err(|error| OpenError::engine(path, error)),
-    };
-    let io = |e: io::Error| OpenError::io(path, "cutting off a torn write", e);
-    let Some(journal) = torn::cut_last_batch(&directory.engine()).map_err(io)? else {
-        return Err(OpenError::engine(path, error));
-    };
-    match open() {
-        Ok(tables) => {
-            tracing::warn!("{error}: a write that was torn by a crash was cut off");
-            Ok(tables)
-        }
-        Err(_) => {
-            fs::rename(journal.kept, journal.path).map_err(io)?;
-            Err(OpenError::engine(path, error))
-        }
-    }
-}
+/// Keys that expired.
+type Expired = Vec<(TenantId, KeyHash)>;
 
 /// Expired keys behind `from`, then from the start up to it; and where to go on.
 fn expired_keys(
-    view: &View<'_>,
+    contents: &Contents,
     from: &[u8],
     now_s: u64,
     limit: usize,
-) -> Result<(Vec<Vec<u8>>, Vec<u8>), StoreError> {
-    let behind = view.range(Table::Key, (Bound::Excluded(from), Bound::Unbounded));
-    let before = view.range(Table::Key, (Bound::Unbounded, Bound::Included(from)));
+) -> Result<(Expired, Vec<u8>), StoreError> {
+    let mut looked_at = contents.keys(Bound::Excluded(from), FORGET_SCAN_MAX)?;
+    if looked_at.len() < FORGET_SCAN_MAX {
+        let before = contents.keys(Bound::Unbounded, FORGET_SCAN_MAX - looked_at.len())?;
+        looked_at.extend(before.into_iter().take_while(|(key, _)| key.as_slice() <= from));
+    }
     let (mut keys, mut next) = (Vec::new(), from.to_vec());
-    for row in behind.chain(before).take(FORGET_SCAN_MAX) {
+    for (key, row) in looked_at {
         if keys.len() >= limit {
             break;
         }
-        let (key, row) = row?;
-        next = key.to_vec();
-        if is_expired(records::read_key_row(&row)?.expires_s, now_s) {
-            keys.push(key.to_vec());
+        if is_expired(row.expires_s, now_s) {
+            keys.push(records::read_key_key(&key)?);
         }
+        next = key;
     }
     Ok((keys, next))
-}
-
-/// The smallest key behind all keys that begin with `prefix`.
-fn end_of(prefix: &[u8]) -> Bound<Vec<u8>> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if last < u8::MAX {
-            end.push(last + 1);
-            return Bound::Excluded(end);
-        }
-    }
-    Bound::Unbounded
-}
-
-fn bytes(value: impl AsRef<[u8]>) -> Bytes {
-    Bytes::copy_from_slice(value.as_ref())
 }
 
 impl Store for EmbeddedStore {
@@ -248,10 +239,7 @@ impl Store for EmbeddedStore {
         tenant: TenantId,
         aggregate: AggregateId,
     ) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
-        self.read(1, move |view| {
-            let head = view.get(Table::Head, &records::aggregate_key(tenant, aggregate))?;
-            head.map(|head| records::read_head(&head)).transpose()
-        })
+        self.read(1, move |contents| contents.head((tenant, aggregate)))
     }
 
     fn rows(
@@ -260,10 +248,7 @@ impl Store for EmbeddedStore {
         aggregate: AggregateId,
         keys: Vec<Bytes>,
     ) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, StoreError>> {
-        self.read(keys.len(), move |view| {
-            let row = |key: Bytes| view.get(Table::Row, &records::row_key(tenant, aggregate, &key));
-            keys.into_iter().map(|key| Ok(row(key)?.map(bytes))).collect()
-        })
+        self.read(keys.len(), move |contents| contents.rows((tenant, aggregate), &keys))
     }
 
     fn scan_rows(
@@ -273,13 +258,7 @@ impl Store for EmbeddedStore {
         prefix: Bytes,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Bytes, Bytes)>, StoreError>> {
-        self.read(limit, move |view| {
-            let from = records::row_key(tenant, aggregate, &prefix);
-            let rows = view.range(Table::Row, (Bound::Included(from.as_slice()), as_ref(&end_of(&from))));
-            rows.take(limit)
-                .map(|row| row.and_then(|(k, v)| Ok((records::read_row_key(&k)?, bytes(v)))))
-                .collect()
-        })
+        self.read(limit, move |contents| contents.scan_rows((tenant, aggregate), &prefix, limit))
     }
 
     fn entries(
@@ -291,29 +270,11 @@ impl Store for EmbeddedStore {
         order: Order,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Seq, Bytes)>, StoreError>> {
-        self.read(limit, move |view| {
-            if from > to {
-                return Ok(Vec::new());
-            }
-            let from = records::entry_key(tenant, aggregate, from);
-            let to = records::entry_key(tenant, aggregate, to);
-            let mut entries = view.range(Table::Entry, (Bound::Included(&from), Bound::Included(&to)));
-            let next = || match order {
-                Order::Ascending => entries.next(),
-                Order::Descending => entries.next_back(),
-            };
-            let entries = std::iter::from_fn(next).take(limit);
-            entries
-                .map(|entry| entry.and_then(|(k, v)| Ok((records::read_entry_key(&k)?, bytes(v)))))
-                .collect()
-        })
+        self.read(limit, move |contents| contents.entries((tenant, aggregate), (from, to), order, limit))
     }
 
     fn key(&self, tenant: TenantId, hash: KeyHash) -> BoxFuture<'_, Result<Option<KeyRow>, StoreError>> {
-        self.read(1, move |view| {
-            let row = view.get(Table::Key, &records::key_key(tenant, hash))?;
-            row.map(|row| records::read_key_row(&row)).transpose()
-        })
+        self.read(1, move |contents| contents.key(tenant, hash))
     }
 
     fn claim(
@@ -321,10 +282,7 @@ impl Store for EmbeddedStore {
         tenant: TenantId,
         claim: Claim,
     ) -> BoxFuture<'_, Result<Option<AggregateId>, StoreError>> {
-        self.read(1, move |view| {
-            let owner = view.get(Table::Claim, &records::claim_key(tenant, &claim))?;
-            owner.map(|owner| records::read_owner(&owner)).transpose()
-        })
+        self.read(1, move |contents| contents.owner(tenant, &claim))
     }
 
     fn index(
@@ -335,20 +293,7 @@ impl Store for EmbeddedStore {
         after: Option<(Bytes, AggregateId)>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<IndexRow>, StoreError>> {
-        self.read(limit, move |view| {
-            let start = records::index_prefix(tenant, index, &prefix);
-            let after = after.map(|(key, aggregate)| records::index_key(tenant, index, &key, aggregate));
-            let from = match &after {
-                Some(after) if *after > start => Bound::Excluded(after.as_slice()),
-                _ => Bound::Included(start.as_slice()),
-            };
-            let end = end_of(&start);
-            if matches!((&after, &end), (Some(after), Bound::Excluded(end)) if after >= end) {
-                return Ok(Vec::new());
-            }
-            let rows = view.range(Table::Index, (from, as_ref(&end)));
-            rows.take(limit).map(|row| row.and_then(|(k, v)| records::read_index_row(&k, &v))).collect()
-        })
+        self.read(limit, move |contents| contents.index(tenant, index, &prefix, after, limit))
     }
 
     fn index_row(
@@ -358,27 +303,15 @@ impl Store for EmbeddedStore {
         key: Bytes,
         aggregate: AggregateId,
     ) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
-        self.read(1, move |view| {
-            let value = view.get(Table::Index, &records::index_key(tenant, index, &key, aggregate))?;
-            Ok(value.map(bytes))
-        })
+        self.read(1, move |contents| contents.index_row((tenant, aggregate), index, &key))
     }
 
     fn aggregates(
         &self,
         after: Option<(TenantId, AggregateId)>,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<(TenantId, AggregateId, Head)>, StoreError>> {
-        self.read(limit, move |view| {
-            let after = after.map(|(tenant, aggregate)| records::aggregate_key(tenant, aggregate));
-            let from = after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_slice()));
-            let heads = view.range(Table::Head, (from, Bound::Unbounded)).take(limit);
-            let read = |(key, head): (UserKey, UserValue)| {
-                let (tenant, aggregate) = records::read_aggregate_key(&key)?;
-                Ok((tenant, aggregate, records::read_head(&head)?))
-            };
-            heads.map(|head| head.and_then(read)).collect()
-        })
+    ) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
+        self.read(limit, move |contents| contents.aggregates(after, limit))
     }
 
     fn forget_keys(&self, now_s: u64, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>> {
@@ -386,6 +319,26 @@ impl Store for EmbeddedStore {
     }
 }
 
-fn as_ref(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
-    bound.as_ref().map(Vec::as_slice)
+impl FeedStore for EmbeddedStore {
+    fn feed(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<FeedPage, StoreError>> {
+        self.read(limit, move |contents| contents.feed(after, limit))
+    }
+
+    fn forget_feed(&self, upto: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            let (answer, forgotten) = oneshot::channel();
+            self.queue.put(Job::ForgetFeed { upto, answer }).map_err(StoreError::Unavailable)?;
+            forgotten.await.map(drop).map_err(|_| stopped())
+        }
+        .boxed()
+    }
+
+    fn feed_moved(&self, after: u64) -> BoxFuture<'_, ()> {
+        let mut last = self.contents.overlay.last();
+        async move {
+            // The sender lives as long as the store.
+            let _ = last.wait_for(|last| *last > after).await;
+        }
+        .boxed()
+    }
 }

@@ -1,4 +1,5 @@
-//! The engine's tables and how each is tuned.
+//! The engine's tables and how each is tuned. They are an index that follows the log: only files are written,
+//! never the engine's own journal.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -6,22 +7,13 @@ use std::sync::Arc;
 use fjall::config::{
     BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy,
 };
-use fjall::{
-    CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot,
-};
+use fjall::{CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, Readable, Snapshot};
 use fjall::{UserKey, UserValue};
 use journal::store::StoreError;
 
 use crate::Options;
 use crate::compact::on_our_schedule;
 use crate::directory::Directory;
-
-/// Bytes of the engine's journals on disk before tables are flushed to shorten them. Bounds what is
-/// replayed at open, and the memory for it.
-const JOURNAL_BYTES_MAX: u64 = 96 * 1024 * 1024;
-
-/// Threads that flush.
-const WORKERS: usize = 1;
 
 /// Names a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,12 +24,21 @@ pub(crate) enum Table {
     Key,
     Claim,
     Index,
+    Feed,
     Meta,
 }
 
 impl Table {
-    pub(crate) const ALL: [Table; 7] =
-        [Table::Head, Table::Entry, Table::Row, Table::Key, Table::Claim, Table::Index, Table::Meta];
+    pub(crate) const ALL: [Table; 8] = [
+        Table::Head,
+        Table::Entry,
+        Table::Row,
+        Table::Key,
+        Table::Claim,
+        Table::Index,
+        Table::Feed,
+        Table::Meta,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -47,18 +48,8 @@ impl Table {
             Table::Key => "key",
             Table::Claim => "claim",
             Table::Index => "index",
+            Table::Feed => "feed",
             Table::Meta => "meta",
-        }
-    }
-
-    /// Bytes of a table in memory before it is flushed. Each may have a few of these at once.
-    fn memtable_bytes(self) -> u64 {
-        const MIB: u64 = 1024 * 1024;
-        match self {
-            Table::Head | Table::Entry | Table::Row => 8 * MIB,
-            Table::Key | Table::Index => 6 * MIB,
-            Table::Claim => 4 * MIB,
-            Table::Meta => MIB,
         }
     }
 
@@ -68,7 +59,7 @@ impl Table {
         // top. Entries are read by range, where filters do not help.
         let filter = |bits| FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits));
         match self {
-            Table::Entry | Table::Meta => create.filter_policy(FilterPolicy::disabled()),
+            Table::Entry | Table::Feed | Table::Meta => create.filter_policy(FilterPolicy::disabled()),
             Table::Key => create
                 .filter_policy(FilterPolicy::all(filter(12.0)))
                 .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
@@ -85,44 +76,51 @@ impl Table {
 pub(crate) struct Tables {
     tables: [Keyspace; Table::ALL.len()],
     db: Database,
-    memtable_bytes: Option<u64>,
     /// Keeps the lock until the engine is closed.
     _directory: Arc<Directory>,
-}
-
-/// A change of one record; `None` removes it.
-pub(crate) struct Record {
-    pub(crate) table: Table,
-    pub(crate) key: UserKey,
-    pub(crate) value: Option<UserValue>,
 }
 
 impl Tables {
     pub(crate) fn open(directory: Arc<Directory>, options: &Options) -> fjall::Result<Tables> {
         let db = Database::builder(directory.engine())
             .cache_size(options.cache_bytes)
-            .max_journaling_size(JOURNAL_BYTES_MAX)
             .manual_journal_persist(true)
-            .worker_threads(WORKERS)
+            .worker_threads(1)
             .open()?;
         let table = |table: Table| db.keyspace(table.name(), || table.options());
-        let [head, entry, row, key, claim, index, meta] = Table::ALL.map(table);
-        let tables = [head?, entry?, row?, key?, claim?, index?, meta?];
-        Ok(Tables { tables, db, memtable_bytes: options.memtable_bytes, _directory: directory })
+        let [head, entry, row, key, claim, index, feed, meta] = Table::ALL.map(table);
+        let tables = [head?, entry?, row?, key?, claim?, index?, feed?, meta?];
+        Ok(Tables { tables, db, _directory: directory })
     }
 
     pub(crate) fn db(&self) -> &Database {
         &self.db
     }
 
-    pub(crate) fn memtable_bytes(&self, table: Table) -> u64 {
-        self.memtable_bytes.unwrap_or_else(|| table.memtable_bytes())
+    /// Writes records, in order of their keys, durably and atomically; `None` removes.
+    pub(crate) fn ingest(
+        &self,
+        table: Table,
+        records: impl Iterator<Item = (impl AsRef<[u8]>, Option<impl AsRef<[u8]>>)>,
+    ) -> fjall::Result<()> {
+        let mut records = records.peekable();
+        if records.peek().is_none() {
+            return Ok(());
+        }
+        let mut to = self.table(table).start_ingestion()?;
+        for (key, value) in records {
+            let key = UserKey::from(key.as_ref());
+            match value {
+                Some(value) => to.write(key, UserValue::from(value.as_ref()))?,
+                None => to.write_tombstone(key)?,
+            }
+        }
+        to.finish()
     }
 
-    /// Fails when the engine has failed, for example in the background. Writes nothing: the writer
-    /// leaves no unwritten bytes.
-    pub(crate) fn check_alive(&self) -> fjall::Result<()> {
-        self.db.persist(PersistMode::Buffer)
+    /// Writes records of the meta table, in order of their keys.
+    pub(crate) fn write_meta<const N: usize>(&self, records: [(&[u8], &[u8]); N]) -> fjall::Result<()> {
+        self.ingest(Table::Meta, records.into_iter().map(|(key, value)| (key, Some(value))))
     }
 
     pub(crate) fn table(&self, table: Table) -> &Keyspace {

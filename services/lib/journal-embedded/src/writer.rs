@@ -1,49 +1,88 @@
-//! The group-commit thread: takes what queued during the last sync, writes it as one batch, syncs once,
+//! The group-commit thread: takes what queued during the last sync, writes it as one group, syncs once,
 //! answers everybody.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use fjall::{OwnedWriteBatch, PersistMode};
-use ids::AggregateId;
-use journal::store::{Claim, ClaimChange, Outcome, Refusal, Seq, StoreError};
-use sha2::{Digest, Sha256};
+use ids::{AggregateId, TenantId};
+use journal::store::{Claim, ClaimChange, Commit, KeyHash, Outcome, Refusal, Seq, StoreError};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::compact::Signal;
+use crate::contents::Contents;
 use crate::fatal::Fatal;
+use crate::frame::{self, Next, Record};
+use crate::log::Log;
 use crate::mark::Mark;
-use crate::prepare::{Check, Group};
+use crate::overlay::changed;
+use crate::prepare::Group;
 use crate::queue::{Job, Queue};
 use crate::records::{self, Position};
 use crate::seqs::Seqs;
-use crate::tables::{Record, Table, Tables, View};
 
 pub(crate) struct Writer {
-    pub(crate) tables: Arc<Tables>,
+    pub(crate) contents: Contents,
     pub(crate) queue: Arc<Queue>,
     pub(crate) fatal: Arc<Fatal>,
-    pub(crate) merge: Arc<Signal>,
+    pub(crate) log: Log,
     pub(crate) mark: Mark,
-    pub(crate) persist: PersistMode,
     /// The last group that is durable.
     pub(crate) at: Position,
     pub(crate) seqs: Seqs,
 }
 
-/// Owners that the batch changes; `None` is free.
+/// Owners that the group changes; `None` is free.
 type Claimed = HashMap<Vec<u8>, Option<AggregateId>>;
 
-/// Answers that wait for the sync.
+/// What a group writes, in order, and the answers that wait for its sync.
+#[derive(Default)]
+struct Batch {
+    groups: Vec<Group>,
+    claimed: Claimed,
+    /// What is forgotten.
+    forgotten: Vec<Record>,
+    answers: Answers,
+}
+
+/// Answers, sent when they are dropped.
 #[derive(Default)]
 struct Answers {
     commits: Vec<(oneshot::Sender<Outcome>, Outcome)>,
     forgotten: Option<(oneshot::Sender<Forgotten>, Forgotten)>,
+    runtime: Option<Handle>,
 }
 
 /// How many keys were forgotten.
 type Forgotten = Result<usize, StoreError>;
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        for (answer, outcome) in self.commits.drain(..) {
+            let _ = answer.send(outcome);
+        }
+        if let Some((answer, count)) = self.forgotten.take() {
+            let _ = answer.send(count);
+        }
+    }
+}
+
+impl Answers {
+    /// Sends them from within the runtime where somebody waits: waking a task from there is much cheaper than
+    /// from this thread. A runtime that ends drops the task, which sends them too.
+    fn send(mut self) {
+        match self.runtime.take() {
+            Some(runtime) if self.commits.len() > 1 => drop(runtime.spawn(async move { drop(self) })),
+            _ => drop(self),
+        }
+    }
+
+    /// Leaves them unsent; the callers read that as unknown.
+    fn withhold(mut self) {
+        self.commits.clear();
+        self.forgotten = None;
+    }
+}
 
 impl Writer {
     /// Works until the queue is closed and empty, or until writing fails.
@@ -60,172 +99,179 @@ impl Writer {
     fn work(&mut self) -> Result<(), String> {
         let mut jobs = Vec::new();
         while self.queue.take(&mut jobs) {
-            // On an error the answers are dropped unsent, and the callers read that as unknown.
-            let answers = self.batch(&mut jobs)?;
-            for (answer, outcome) in answers.commits {
-                let _ = answer.send(outcome);
+            let mut batch = Batch::default();
+            let mut next = Next::after(self.at);
+            for job in jobs.drain(..) {
+                self.stage(job, &mut batch, &mut next);
             }
-            if let Some((answer, count)) = answers.forgotten {
-                let _ = answer.send(count);
+            let Batch { groups, claimed, forgotten, answers } = batch;
+            if !groups.is_empty() || !forgotten.is_empty() {
+                if let Err(error) = self.write(next.position(), groups, claimed, forgotten) {
+                    answers.withhold();
+                    return Err(error);
+                }
             }
+            answers.send();
             self.seqs.turn();
-            if self.tables.flush_full().map_err(|error| error.to_string())? {
-                self.merge.wake();
-            }
+            self.contents.overlay.turn();
         }
         Ok(())
     }
 
-    fn batch(&mut self, jobs: &mut Vec<Job>) -> Result<Answers, String> {
-        let tables = Arc::clone(&self.tables);
-        let mut batch = OwnedWriteBatch::with_capacity(tables.db().clone(), 4 * jobs.len() + 1);
-        let mut answers = Answers::default();
-        let mut claimed = Claimed::new();
-        let next = self.at.group + 1;
-        let mut hash = Sha256::new().chain_update(self.at.hash).chain_update(next.to_be_bytes());
-        let view = tables.view();
-
-        for job in jobs.drain(..) {
-            match job {
-                Job::Commit { group, answer } => {
-                    let outcome = match self.check(&view, &group, &mut claimed) {
-                        Ok(()) => {
-                            self.stage(group, &mut batch, &mut hash);
-                            Outcome::Applied
+    /// Decides whether the conditions of a job hold after the jobs before it.
+    fn stage(&mut self, job: Job, batch: &mut Batch, next: &mut Next) {
+        match job {
+            Job::Commit { group, answer, runtime } => {
+                let outcome = match self.check(&group.commits, &mut batch.claimed) {
+                    Ok(()) => {
+                        for commit in &group.commits {
+                            self.seqs.set((commit.tenant, commit.aggregate), commit.head.seq);
+                            next.commit(commit);
                         }
-                        Err(outcome) => outcome,
-                    };
-                    answers.commits.push((answer, outcome));
-                }
-                Job::Forget { keys, now_s, answer } => {
-                    let expired = still_expired(&view, keys, now_s);
-                    for key in expired.iter().flatten() {
-                        hash.update(key);
-                        batch.remove(tables.table(Table::Key), key.as_slice());
+                        batch.groups.push(group);
+                        Outcome::Applied
                     }
-                    answers.forgotten = Some((answer, expired.map(|keys| keys.len())));
+                    Err(outcome) => outcome,
+                };
+                batch.answers.commits.push((answer, outcome));
+                batch.answers.runtime = runtime;
+            }
+            Job::Forget { keys, now_s, answer } => {
+                let expired = self.still_expired(keys, now_s);
+                batch.answers.forgotten =
+                    Some((answer, expired.as_ref().map(Vec::len).map_err(Clone::clone)));
+                for (tenant, hash) in expired.into_iter().flatten() {
+                    next.forget(tenant, hash);
+                    batch.forgotten.push(Record::Forget(tenant, hash));
                 }
             }
+            Job::ForgetFeed { upto, answer } => {
+                // The future is not forgotten: groups of this batch are not in the feed yet.
+                let upto = upto.min(*self.contents.overlay.last().borrow());
+                if upto > self.contents.overlay.forgotten() {
+                    next.forget_feed(upto);
+                    batch.forgotten.push(Record::ForgetFeed(upto));
+                }
+                batch.answers.commits.push((answer, Outcome::Applied));
+            }
         }
-        if batch.is_empty() {
-            return Ok(answers);
-        }
-        for (key, owner) in claimed {
-            let value = owner.map(|owner| owner.as_bytes().into());
-            push(&mut batch, &tables, Record { table: Table::Claim, key: key.into(), value });
-        }
-        let next = Position { group: next, hash: hash.finalize().into() };
-        let meta = tables.table(Table::Meta);
-        batch.insert(meta, records::group_key(next.group), records::position_value(next));
-        self.commit(batch).map_err(|error| error.to_string())?;
-        self.mark.write(next).map_err(|error| format!("the mark was not written: {error}"))?;
-        self.at = next;
-        Ok(answers)
     }
 
-    fn commit(&self, batch: OwnedWriteBatch) -> fjall::Result<()> {
-        batch.durability(Some(self.persist)).commit()
+    /// Makes a group durable, then visible.
+    fn write(
+        &mut self,
+        at: Position,
+        groups: Vec<Group>,
+        claimed: Claimed,
+        forgotten: Vec<Record>,
+    ) -> Result<(), String> {
+        let mut rest = Vec::new();
+        claimed.iter().for_each(|(key, owner)| frame::push_claim(&mut rest, key, *owner));
+        for record in &forgotten {
+            match record {
+                Record::Forget(tenant, hash) => frame::push_forget(&mut rest, *tenant, *hash),
+                Record::ForgetFeed(upto) => frame::push_forget_feed(&mut rest, *upto),
+                Record::Commit(_) | Record::Claim(..) => unreachable!("nothing that is forgotten"),
+            }
+        }
+        let payload = groups.iter().map(|group| group.encoded.as_slice()).chain([rest.as_slice()]);
+        self.log.append(at, payload).map_err(|error| format!("the log was not written: {error}"))?;
+
+        let claims = claimed.into_iter().map(|(key, owner)| Record::Claim(key, owner));
+        let rest: Vec<Record> = claims.chain(forgotten).collect();
+        let changes = groups.iter().flat_map(|group| &group.commits).filter_map(changed).collect();
+        let overlay = &self.contents.overlay;
+        if rest.is_empty() {
+            // What one caller wrote is visible as a whole; readers go on between two callers.
+            for group in groups {
+                overlay.apply(at, group.commits.into_iter().map(Record::Commit));
+            }
+        } else {
+            let commits = groups.into_iter().flat_map(|group| group.commits);
+            overlay.apply(at, commits.map(Record::Commit).chain(rest));
+        }
+        overlay.announce(at, changes);
+        self.mark.write(at).map_err(|error| format!("the mark was not written: {error}"))?;
+        self.at = at;
+        Ok(())
     }
 
-    /// Decides whether all conditions of a group hold, after the groups before it in the batch.
-    fn check(&mut self, view: &View<'_>, group: &Group, claimed: &mut Claimed) -> Result<(), Outcome> {
-        for (at, check) in group.checks.iter().enumerate() {
-            let current = self.current(view, check).map_err(Outcome::Unknown)?;
-            if current != check.expect {
+    /// Decides whether all conditions of commits hold, after the ones before them in the group.
+    fn check(&mut self, commits: &[Commit], claimed: &mut Claimed) -> Result<(), Outcome> {
+        for (at, commit) in commits.iter().enumerate() {
+            let current = self.current(commit).map_err(Outcome::Unknown)?;
+            if current != commit.expect {
                 return Err(Outcome::Refused(Refusal::Moved { at, current }));
             }
         }
-        if group.checks.iter().all(|check| check.claims.is_empty()) {
+        if commits.iter().all(|commit| commit.claims.is_empty()) {
             return Ok(());
         }
         let mut changes = Claimed::new();
-        for (at, check) in group.checks.iter().enumerate() {
-            claim(view, at, check, claimed, &mut changes)?;
+        for (at, commit) in commits.iter().enumerate() {
+            self.claim(at, commit, claimed, &mut changes)?;
         }
         claimed.extend(changes);
         Ok(())
     }
 
-    fn current(&mut self, view: &View<'_>, check: &Check) -> Result<Seq, StoreError> {
-        let key = (check.tenant, check.aggregate);
-        if let Some(seq) = self.seqs.get(key) {
+    fn current(&mut self, commit: &Commit) -> Result<Seq, StoreError> {
+        let scope = (commit.tenant, commit.aggregate);
+        if let Some(seq) = self.seqs.get(scope) {
             return Ok(seq);
         }
-        let head = view.get(Table::Head, &records::aggregate_key(key.0, key.1))?;
-        let seq = head.map_or(Ok(0), |head| records::read_head_seq(&head))?;
-        self.seqs.set(key, seq);
+        let seq = self.contents.seq(scope)?;
+        self.seqs.set(scope, seq);
         Ok(seq)
     }
 
-    fn stage(&mut self, group: Group, batch: &mut OwnedWriteBatch, hash: &mut Sha256) {
-        for check in &group.checks {
-            self.seqs.set((check.tenant, check.aggregate), check.seq);
-            hash.update(check.tenant.as_bytes());
-            hash.update(check.aggregate.as_bytes());
-            hash.update(check.seq.to_be_bytes());
-            hash.update(check.chain);
-        }
-        for record in group.records {
-            push(batch, &self.tables, record);
-        }
-    }
-}
-
-/// Of two changes of one key in a batch the later one wins, in memory and after a replay alike.
-fn push(batch: &mut OwnedWriteBatch, tables: &Tables, record: Record) {
-    let table = tables.table(record.table);
-    match record.value {
-        Some(value) => batch.insert(table, record.key, value),
-        None => batch.remove(table, record.key),
-    }
-}
-
-/// Adds the changes of one commit to `changes`; its releases come before its takes.
-fn claim(
-    view: &View<'_>,
-    at: usize,
-    check: &Check,
-    claimed: &Claimed,
-    changes: &mut Claimed,
-) -> Result<(), Outcome> {
-    let owner = |changes: &Claimed, key: &[u8]| match changes.get(key).or_else(|| claimed.get(key)) {
-        Some(owner) => Ok(*owner),
-        None => read_owner(view, key).map_err(Outcome::Unknown),
-    };
-    for change in &check.claims {
-        let ClaimChange::Release(claim) = change else { continue };
-        let key = records::claim_key(check.tenant, claim);
-        if owner(changes, &key)? == Some(check.aggregate) {
-            changes.insert(key, None);
-        }
-    }
-    for change in &check.claims {
-        let ClaimChange::Take(claim) = change else { continue };
-        let key = records::claim_key(check.tenant, claim);
-        match owner(changes, &key)? {
-            Some(owner) if owner != check.aggregate => {
-                let claim = Claim::clone(claim);
-                return Err(Outcome::Refused(Refusal::Claimed { at, claim, owner }));
-            }
-            _ => changes.insert(key, Some(check.aggregate)),
+    /// Adds the changes of one commit to `changes`; its releases come before its takes.
+    fn claim(
+        &self,
+        at: usize,
+        commit: &Commit,
+        claimed: &Claimed,
+        changes: &mut Claimed,
+    ) -> Result<(), Outcome> {
+        let owner = |changes: &Claimed, key: &[u8]| match changes.get(key).or_else(|| claimed.get(key)) {
+            Some(owner) => Ok(*owner),
+            None => self.contents.owner_of(key).map_err(Outcome::Unknown),
         };
-    }
-    Ok(())
-}
-
-fn read_owner(view: &View<'_>, key: &[u8]) -> Result<Option<AggregateId>, StoreError> {
-    view.get(Table::Claim, key)?.map(|owner| records::read_owner(&owner)).transpose()
-}
-
-fn still_expired(view: &View<'_>, keys: Vec<Vec<u8>>, now_s: u64) -> Result<Vec<Vec<u8>>, StoreError> {
-    let mut expired = Vec::with_capacity(keys.len());
-    for key in keys {
-        let Some(row) = view.get(Table::Key, &key)? else { continue };
-        if is_expired(records::read_key_row(&row)?.expires_s, now_s) {
-            expired.push(key);
+        for change in &commit.claims {
+            let ClaimChange::Release(claim) = change else { continue };
+            let key = records::claim_key(commit.tenant, claim);
+            if owner(changes, &key)? == Some(commit.aggregate) {
+                changes.insert(key, None);
+            }
         }
+        for change in &commit.claims {
+            let ClaimChange::Take(claim) = change else { continue };
+            let key = records::claim_key(commit.tenant, claim);
+            match owner(changes, &key)? {
+                Some(owner) if owner != commit.aggregate => {
+                    let claim = Claim::clone(claim);
+                    return Err(Outcome::Refused(Refusal::Claimed { at, claim, owner }));
+                }
+                _ => changes.insert(key, Some(commit.aggregate)),
+            };
+        }
+        Ok(())
     }
-    Ok(expired)
+
+    fn still_expired(
+        &self,
+        keys: Vec<(TenantId, KeyHash)>,
+        now_s: u64,
+    ) -> Result<Vec<(TenantId, KeyHash)>, StoreError> {
+        let mut expired = Vec::with_capacity(keys.len());
+        for (tenant, hash) in keys {
+            let row = self.contents.key(tenant, hash)?;
+            if row.is_some_and(|row| is_expired(row.expires_s, now_s)) {
+                expired.push((tenant, hash));
+            }
+        }
+        Ok(expired)
+    }
 }
 
 pub(crate) fn is_expired(expires_s: u64, now_s: u64) -> bool {

@@ -31,8 +31,8 @@ pub(crate) fn directory_of_child() -> Option<std::path::PathBuf> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_that_commits_for_ever() {
     let Some(directory) = directory_of_child() else { return };
-    // Small tables, so that kills also hit flushes and compactions.
-    let options = Options { memtable_bytes: Some(64 * 1024), ..Options::default() };
+    // Small, so that kills also hit new segments, tables and merges.
+    let options = Options { generation_bytes: 64 * 1024, segment_bytes: 32 * 1024, ..Options::default() };
     let store = std::sync::Arc::new(journal_embedded::EmbeddedStore::open(directory, options).expect("open"));
     let writers = (0..WRITERS).map(|writer| {
         let store = store.clone();

@@ -14,10 +14,11 @@ use crate::{append, open, verified};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Opens a store whose `on_fatal` sends the reason.
-fn watched(path: &std::path::Path, memtable_bytes: Option<u64>) -> (EmbeddedStore, mpsc::Receiver<String>) {
+fn watched(path: &std::path::Path, generation_bytes: usize) -> (EmbeddedStore, mpsc::Receiver<String>) {
     let (sender, reasons) = mpsc::channel();
     let on_fatal = move |reason: &str| sender.send(reason.to_owned()).expect("the test waits");
-    let options = Options { on_fatal: Some(Arc::new(on_fatal)), memtable_bytes, ..Options::default() };
+    let on_fatal: Option<journal_embedded::OnFatal> = Some(Arc::new(on_fatal));
+    let options = Options { on_fatal, generation_bytes, segment_bytes: 1024 * 1024, ..Options::default() };
     (EmbeddedStore::open(path, options).expect("open"), reasons)
 }
 
@@ -25,7 +26,7 @@ fn watched(path: &std::path::Path, memtable_bytes: Option<u64>) -> (EmbeddedStor
 #[tokio::test]
 async fn child_that_may_not_write_much() {
     let Some(directory) = directory_of_child() else { return };
-    let (store, reasons) = watched(&directory, None);
+    let (store, reasons) = watched(&directory, 4 * 1024 * 1024);
     let before = verified(&store, 1).await;
     let failed = loop {
         match append(&store, 1, &[b'x'; 4_000]).await {
@@ -49,7 +50,7 @@ async fn the_first_failed_write_ends_writing() {
     append(&open(directory.path()), 1, b"first").await.expect("applied");
 
     let inner = child("fatal::child_that_may_not_write_much", directory.path());
-    // The engine's journal exists and is short: it may grow to 2 MiB (in blocks of 512 bytes).
+    // Segments of the log are shorter than 2 MiB (in blocks of 512 bytes), tables become longer.
     let mut limited = Command::new("sh");
     limited.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""]).arg(inner.get_program());
     limited.args(inner.get_args()).envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
@@ -66,16 +67,16 @@ async fn the_first_failed_write_ends_writing() {
     append(&store, 1, b"goes on").await.expect("applied");
 }
 
-/// A flush in the background that fails is noticed without another write.
+/// Tables that cannot be written are noticed without another write.
 #[tokio::test]
-async fn a_failed_flush_ends_writing() {
+async fn tables_that_cannot_be_written_end_writing() {
     let directory = tempfile::tempdir().expect("directory");
-    let (store, reasons) = watched(directory.path(), Some(64 * 1024));
+    let (store, reasons) = watched(directory.path(), 64 * 1024);
     append(&store, 1, b"first").await.expect("applied");
     fs::remove_dir_all(directory.path().join("engine/keyspaces")).expect("remove");
-    append(&store, 1, &[b'x'; 100_000]).await.expect("this one is in the journal");
+    append(&store, 1, &[b'x'; 100_000]).await.expect("this one is in the log");
     let reason = reasons.recv_timeout(DEADLINE).expect("on_fatal was called");
-    assert!(reason.contains("the engine stopped"), "{reason}");
+    assert!(reason.contains("the tables do not follow the log"), "{reason}");
     let outcome = append(&store, 2, b"later").await.expect_err("stopped for good");
     assert!(matches!(outcome, Outcome::Unknown(StoreError::Unavailable(_))), "{outcome:?}");
 }
@@ -84,7 +85,7 @@ async fn a_failed_flush_ends_writing() {
 #[tokio::test]
 async fn a_closed_store_is_read_only() {
     let directory = tempfile::tempdir().expect("directory");
-    let (store, reasons) = watched(directory.path(), None);
+    let (store, reasons) = watched(directory.path(), 4 * 1024 * 1024);
     append(&store, 1, b"first").await.expect("applied");
     store.close();
     let outcome = append(&store, 1, b"second").await.expect_err("closed");

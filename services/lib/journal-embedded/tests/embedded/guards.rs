@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use journal::feed::FeedStore;
 use journal_embedded::{EmbeddedStore, OpenError, Options};
 use tempfile::TempDir;
 
@@ -43,10 +44,31 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn journal(path: &Path) -> PathBuf {
-    let files = fs::read_dir(path.join("engine")).expect("directory");
-    let journals = files.map(|file| file.expect("file").path());
-    journals.filter(|path| path.extension().is_some_and(|e| e == "jnl")).max().expect("a journal")
+/// The segment of the log that holds `text`.
+fn segment(path: &Path, text: &str) -> PathBuf {
+    let files = fs::read_dir(path.join("log")).expect("directory");
+    let mut segments = files.map(|file| file.expect("file").path());
+    let holds = |path: &PathBuf| {
+        let bytes = fs::read(path).expect("read");
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    segments.find(holds).expect("a segment")
+}
+
+/// Puts a copy of `from` in the place of `to`.
+fn replace(from: &Path, to: &Path) {
+    fs::remove_dir_all(to).expect("remove");
+    copy(from, to);
+}
+
+/// A store that has written its tables, and used segments of its log again.
+async fn settled(groups: usize) -> TempDir {
+    let directory = tempfile::tempdir().expect("directory");
+    let options = Options { generation_bytes: 1024, segment_bytes: 1024, ..Options::default() };
+    let store = EmbeddedStore::open(directory.path(), options).expect("open");
+    add(&store, groups).await;
+    drop(store);
+    directory
 }
 
 fn flip(path: &Path, at: u64) {
@@ -73,6 +95,32 @@ async fn a_store_is_reopened_with_all_it_acknowledged() {
     }
 }
 
+/// INV-7: what was not forgotten is heard again after a restart, from the log and from the tables; what was
+/// forgotten is not.
+#[tokio::test]
+async fn the_feed_survives_a_restart() {
+    for options in [Options::default(), crate::flushing()] {
+        let directory = tempfile::tempdir().expect("directory");
+        let open = || EmbeddedStore::open(directory.path(), options.clone()).expect("open");
+        let mut upto = 0;
+        for round in 1..=4 {
+            let store = open();
+            let page = store.feed(0, 1000).await.expect("feed");
+            assert_eq!(page.forgotten, upto);
+            add(&store, 10).await;
+            let page = store.feed(0, 1000).await.expect("feed");
+            let heard: Vec<_> = page.groups.iter().flat_map(|group| &group.changes).map(|c| c.seq).collect();
+            assert_eq!(heard.last(), Some(&(10 * round)));
+            assert!(heard.is_sorted() && heard.len() as u64 == if round == 1 { 10 } else { 15 }, "{heard:?}");
+            upto = page.groups[page.groups.len() - 6].number;
+            store.forget_feed(upto).await.expect("forget");
+        }
+        let store = open();
+        let page = store.feed(0, 1000).await.expect("feed");
+        assert_eq!((page.forgotten, page.groups.len()), (upto, 5));
+    }
+}
+
 #[tokio::test]
 async fn a_directory_is_used_once_at_a_time() {
     let directory = filled(1).await;
@@ -88,9 +136,9 @@ async fn a_newer_format_is_left_alone() {
     let directory = filled(1).await;
     let format = directory.path().join("format");
     let text = fs::read_to_string(&format).expect("format");
-    fs::write(&format, text.replace("journal 1", "journal 2")).expect("write");
+    fs::write(&format, text.replace("journal 2", "journal 3")).expect("write");
     let error = error(directory.path());
-    assert!(matches!(error, OpenError::NewerFormat { found: 2, supported: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 3, supported: 2, .. }), "{error}");
     fs::write(&format, text).expect("write");
     assert_eq!(verified(&open(directory.path()), 1).await, 1);
 }
@@ -115,13 +163,13 @@ async fn a_malformed_format_is_damage() {
     }
 }
 
-/// INV-1: the engine's journal lost its end, as on a disk that lied about a sync.
+/// INV-1: the log lost its end, as on a disk that lied about a sync.
 #[tokio::test]
-async fn a_shortened_journal_is_noticed() {
+async fn a_shortened_log_is_noticed() {
     let directory = filled(20).await;
-    let journal = journal(directory.path());
-    let cut = find(&journal, "entry 12");
-    OpenOptions::new().write(true).open(&journal).expect("open").set_len(cut).expect("cut");
+    let segment = segment(directory.path(), "entry 12");
+    let cut = find(&segment, "entry 12");
+    OpenOptions::new().write(true).open(&segment).expect("open").set_len(cut).expect("cut");
 
     let error = error(directory.path());
     assert!(matches!(error, OpenError::DataLost { acknowledged: 20, recovered: 12, .. }), "{error}");
@@ -129,33 +177,50 @@ async fn a_shortened_journal_is_noticed() {
 
     let store = EmbeddedStore::open(directory.path(), accepting()).expect("open");
     assert_eq!(verified(&store, 1).await, 12, "what is there is still whole");
+    add(&store, 3).await;
     drop(store);
-    open(directory.path());
+    assert_eq!(verified(&open(directory.path()), 1).await, 15);
 }
 
-/// INV-1: the engine's files are those of yesterday.
+/// INV-1: the log is that of yesterday.
 #[tokio::test]
 async fn an_older_copy_under_the_same_mark_is_noticed() {
     let directory = filled(5).await;
     let backup = tempfile::tempdir().expect("directory");
-    copy(&directory.path().join("engine"), backup.path());
+    copy(&directory.path().join("log"), backup.path());
     add(&open(directory.path()), 5).await;
 
-    fs::remove_dir_all(directory.path().join("engine")).expect("remove");
-    copy(backup.path(), &directory.path().join("engine"));
+    replace(backup.path(), &directory.path().join("log"));
     let error = error(directory.path());
     assert!(matches!(error, OpenError::DataLost { acknowledged: 10, recovered: 5, .. }), "{error}");
 }
 
 #[tokio::test]
-async fn a_vanished_engine_is_noticed() {
+async fn a_vanished_log_is_noticed() {
     let directory = filled(5).await;
-    fs::remove_dir_all(directory.path().join("engine")).expect("remove");
+    fs::remove_dir_all(directory.path().join("log")).expect("remove");
     let error = error(directory.path());
     assert!(matches!(error, OpenError::DataLost { acknowledged: 5, recovered: 0, .. }), "{error}");
 }
 
-/// Two copies of one store went different ways: the engine of one does not pass for the other's.
+/// The log is the truth: tables that are gone are written again as long as it has everything.
+#[tokio::test]
+async fn a_vanished_engine_is_made_anew_from_the_log() {
+    let directory = filled(5).await;
+    fs::remove_dir_all(directory.path().join("engine")).expect("remove");
+    assert_eq!(verified(&open(directory.path()), 1).await, 5);
+}
+
+#[tokio::test]
+async fn a_vanished_engine_behind_a_log_that_went_on_is_noticed() {
+    let directory = settled(60).await;
+    assert_eq!(verified(&open(directory.path()), 1).await, 60);
+    fs::remove_dir_all(directory.path().join("engine")).expect("remove");
+    let error = error(directory.path());
+    assert!(error.to_string().contains("group 1 is damaged or missing"), "{error}");
+}
+
+/// Two copies of one store went different ways: the log of one does not pass for the other's.
 #[tokio::test]
 async fn another_history_of_the_same_store_is_noticed() {
     let directory = filled(5).await;
@@ -165,19 +230,20 @@ async fn another_history_of_the_same_store_is_noticed() {
     append(&open(copied.path()), 2, b"elsewhere").await.expect("applied");
     add(&open(copied.path()), 5).await;
 
-    fs::remove_dir_all(directory.path().join("engine")).expect("remove");
-    copy(&copied.path().join("engine"), &directory.path().join("engine"));
+    replace(&copied.path().join("log"), &directory.path().join("log"));
     let error = error(directory.path());
     assert!(error.to_string().contains("group 8 is not the one"), "{error}");
 }
 
 #[tokio::test]
-async fn the_engine_of_another_store_is_noticed() {
-    let (directory, other) = (filled(5).await, filled(9).await);
-    fs::remove_dir_all(directory.path().join("engine")).expect("remove");
-    copy(&other.path().join("engine"), &directory.path().join("engine"));
-    let error = error(directory.path());
-    assert!(error.to_string().contains("another store"), "{error}");
+async fn the_files_of_another_store_are_noticed() {
+    for part in ["engine", "log"] {
+        let (directory, other) = (settled(60).await, settled(70).await);
+        replace(&other.path().join(part), &directory.path().join(part));
+        let error = error(directory.path());
+        let expected = if part == "engine" { "another store" } else { "lost data" };
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }
 
 /// Each slot of the mark stands in for the other; without both, or without the file, nothing says what
@@ -211,8 +277,8 @@ async fn a_torn_group_that_was_not_acknowledged_is_cut_off() {
     let mark = fs::read(directory.path().join("acknowledged")).expect("mark");
     append(&open(directory.path()), 1, b"torn").await.expect("applied");
     fs::write(directory.path().join("acknowledged"), mark).expect("write");
-    let journal = journal(directory.path());
-    flip(&journal, find(&journal, "torn"));
+    let segment = segment(directory.path(), "torn");
+    flip(&segment, find(&segment, "torn"));
 
     let store = open(directory.path());
     assert_eq!(verified(&store, 1).await, 20);
@@ -225,18 +291,40 @@ async fn a_torn_group_that_was_not_acknowledged_is_cut_off() {
 #[tokio::test]
 async fn a_damaged_group_that_was_acknowledged_is_noticed() {
     let directory = filled(20).await;
-    let journal = journal(directory.path());
-    flip(&journal, find(&journal, "entry 19"));
+    let last = segment(directory.path(), "entry 19");
+    flip(&last, find(&last, "entry 19"));
     let lost = error(directory.path());
     assert!(matches!(lost, OpenError::DataLost { acknowledged: 20, recovered: 19, .. }), "{lost}");
 
     let directory = filled(20).await;
-    let journal = self::journal(directory.path());
-    flip(&journal, find(&journal, "entry 9"));
-    let before = fs::read(&journal).expect("journal");
+    let last = segment(directory.path(), "entry 9");
+    flip(&last, find(&last, "entry 9"));
+    let before = fs::read(&last).expect("segment");
     let damaged = error(directory.path());
-    assert!(matches!(damaged, OpenError::Damaged { .. }), "{damaged}");
-    assert!(fs::read(&journal).expect("journal") == before, "the evidence is kept");
+    assert!(damaged.to_string().contains("group 10 is damaged or missing, group 20 is there"), "{damaged}");
+    assert!(fs::read(&last).expect("segment") == before, "the evidence is kept");
+
+    let store = EmbeddedStore::open(directory.path(), accepting()).expect("open");
+    assert_eq!(verified(&store, 1).await, 9);
+    add(&store, 2).await;
+    drop(store);
+    assert_eq!(verified(&open(directory.path()), 1).await, 11, "what was given up does not come back");
+}
+
+/// Tables that were rolled back to an older copy lack groups that the log has given up.
+#[tokio::test]
+async fn an_older_copy_of_the_tables_is_noticed() {
+    let directory = settled(40).await;
+    let backup = tempfile::tempdir().expect("directory");
+    copy(&directory.path().join("engine"), backup.path());
+    let options = Options { generation_bytes: 1024, segment_bytes: 1024, ..Options::default() };
+    let store = EmbeddedStore::open(directory.path(), options).expect("open");
+    add(&store, 60).await;
+    drop(store);
+
+    replace(backup.path(), &directory.path().join("engine"));
+    let error = error(directory.path());
+    assert!(error.to_string().contains("is damaged or missing"), "{error}");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ids::{AggregateId, TenantId};
 use journal::SharedStore;
+use journal::feed::FeedStore;
 use journal::store::{AttemptId, Chain, Commit, Head, NO_BUCKET, Order, Outcome, Seq, Store};
 use journal_embedded::{EmbeddedStore, Options};
 
@@ -21,13 +22,29 @@ journal::store_contract!(embedded, || {
     (Arc::new(store) as SharedStore, directory)
 });
 
-// The same cases on a store that flushes after nearly every commit, so that reads come from files.
+// The same cases on a store that writes its tables after every group, so that reads come from files.
 journal::store_contract!(embedded_flushing, || {
     let directory = tempfile::tempdir().expect("directory");
-    let options = Options { memtable_bytes: Some(8 * 1024), sync: false, ..Options::default() };
-    let store = EmbeddedStore::open(directory.path(), options).expect("open");
+    let store = EmbeddedStore::open(directory.path(), flushing()).expect("open");
     (Arc::new(store) as SharedStore, directory)
 });
+
+journal::feed_contract!(embedded_feed, || {
+    let directory = tempfile::tempdir().expect("directory");
+    let store = open(directory.path());
+    (Arc::new(store) as Arc<dyn FeedStore>, directory)
+});
+
+journal::feed_contract!(embedded_flushing_feed, || {
+    let directory = tempfile::tempdir().expect("directory");
+    let store = EmbeddedStore::open(directory.path(), flushing()).expect("open");
+    (Arc::new(store) as Arc<dyn FeedStore>, directory)
+});
+
+/// Writes its tables after every group, and uses segments of its log again.
+fn flushing() -> Options {
+    Options { generation_bytes: 1, segment_bytes: 4 * 1024, sync: false, ..Options::default() }
+}
 
 fn open(path: &Path) -> EmbeddedStore {
     EmbeddedStore::open(path, Options::default()).expect("open")
