@@ -5,10 +5,12 @@
 //! aggregate fast.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use calendar::Instant;
+use futures::FutureExt as _;
 use ids::{AggregateId, TenantId};
 use prost::Message;
 use tracing::{error, warn};
@@ -113,6 +115,24 @@ impl<A: Aggregate> Inner<A> {
             changes: Changes::default(),
             claims: Vec::new(),
         })
+    }
+
+    /// Decides like [`Self::consider`]; `None` if a rule was broken because another process has moved the
+    /// aggregate: rows that were loaded after the head may then belong to a later state than the head.
+    async fn considered(
+        &self,
+        plan: &mut Plan<A>,
+        at: usize,
+        request: &Request<A::Command>,
+    ) -> Option<Reply<A>> {
+        let (scope, expect) = (plan.scope, plan.expect);
+        match AssertUnwindSafe(self.consider(plan, at, request)).catch_unwind().await {
+            Ok(reply) => Some(reply),
+            Err(broken) => match Box::pin(self.has_moved(scope, expect)).await {
+                Ok(true) => None,
+                _ => resume_unwind(broken),
+            },
+        }
     }
 
     /// Decides one command on the state that its predecessors in the plan led to.
@@ -220,9 +240,23 @@ impl<A: Aggregate> Inner<A> {
             };
             let mut replies = Vec::with_capacity(commands.len());
             for (at, command) in commands.iter().enumerate() {
-                replies.push(self.consider(&mut plan, at, &command.request).await);
+                replies.extend(self.considered(&mut plan, at, &command.request).await);
+            }
+            if replies.len() < commands.len() {
+                continue;
             }
             if plan.is_empty() {
+                let replayed = |reply: &Reply<A>| reply.as_ref().is_ok_and(|answer| answer.replayed);
+                if !replies.iter().all(replayed) {
+                    match Box::pin(self.has_moved(scope, plan.expect)).await {
+                        Ok(false) => {}
+                        Ok(true) => continue,
+                        Err(error) => {
+                            fail(commands, &error);
+                            return None;
+                        }
+                    }
+                }
                 answer(commands, replies);
                 return Some(plan.loaded);
             }
@@ -276,19 +310,39 @@ impl<A: Aggregate> Inner<A> {
             leases.insert(aggregate, lease.map_err(|error| refuse(0, error))?);
         }
 
-        for _ in 0..ROUNDS_MAX {
+        'rounds: for _ in 0..ROUNDS_MAX {
             let mut plans = BTreeMap::new();
             for (aggregate, lease) in &mut leases {
                 let plan = self.plan(Scope { tenant, aggregate: *aggregate }, lease.loaded.take()).await;
                 plans.insert(*aggregate, plan.map_err(|error| refuse(0, error))?);
             }
             let mut answers = Vec::with_capacity(requests.len());
+            let mut refused = None;
             for (at, (aggregate, request)) in requests.iter().enumerate() {
                 let Some(plan) = plans.get_mut(aggregate) else {
                     return Err(refuse(at, Error::ConcurrentUpdate));
                 };
-                let answer = self.consider(plan, at, request).await;
-                answers.push(answer.map_err(|rejection| SubmitError { at, rejection })?);
+                match self.considered(plan, at, request).await {
+                    None => continue 'rounds,
+                    Some(Ok(answer)) => answers.push(answer),
+                    Some(Err(rejection)) => {
+                        refused = Some(SubmitError { at, rejection });
+                        break;
+                    }
+                }
+            }
+            if refused.is_some() || plans.values().all(Plan::is_empty) {
+                let mut moved = false;
+                for (aggregate, plan) in &plans {
+                    let has_moved =
+                        self.has_moved(Scope { tenant, aggregate: *aggregate }, plan.expect).await;
+                    moved |= has_moved.map_err(|error| refuse(0, error))?;
+                }
+                match refused {
+                    _ if moved => continue,
+                    Some(refused) => return Err(refused),
+                    None => {}
+                }
             }
             let (mut group, mut states, mut claims) = (Vec::new(), Vec::new(), Vec::new());
             for (aggregate, mut plan) in plans {
@@ -326,6 +380,13 @@ impl<A: Aggregate> Inner<A> {
             }
         }
         Err(refuse(0, Error::ConcurrentUpdate))
+    }
+
+    /// Whether another process has committed since `seq`. What is answered without a commit must be true of
+    /// what is stored: the state in memory may be old, and rows that were loaded later may be newer than it.
+    async fn has_moved(&self, scope: Scope, seq: Seq) -> Result<bool, Error> {
+        let head = self.store.head(scope.tenant, scope.aggregate).await?;
+        Ok(head.map_or(0, |head| head.seq) != seq)
     }
 
     /// Commits, and pursues an unknown outcome with the same attempt until it is decided: a clean read

@@ -400,6 +400,23 @@ async fn two_callers_with_the_same_rows_never_swap_them() {
     assert!(!journal.submit(scope(1), other()).await.unwrap().replayed);
 }
 
+/// INV-9: what a process remembers may be old: what it answers without a commit is true of what is stored.
+#[tokio::test]
+async fn a_refusal_is_decided_on_what_is_stored() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let [one, other] = [(); 2].map(|()| Journal::<Sum>::new(Arc::clone(&store), Arc::new(SystemEnv)));
+    one.submit(scope(1), request(1, Change::Add(1))).await.unwrap();
+    other.submit(scope(1), request(2, Change::Add(5))).await.unwrap();
+    // It remembers 1, and 6 are there.
+    let taken = one.submit(scope(1), request(3, Change::Add(-4))).await;
+    assert_eq!(taken.map(|answer| answer.seq), Ok(3));
+    other.submit(scope(1), request(4, Change::Add(5))).await.unwrap();
+    let both = vec![(scope(1).aggregate, request(5, Change::Add(-6)))];
+    assert_eq!(one.submit_all(TENANT, both).await.map(|answers| answers[0].seq), Ok(5));
+    let refused = other.submit(scope(1), request(6, Change::Add(-2))).await;
+    assert_eq!(refused, Err(Rejection::Domain("only 1".into())));
+}
+
 /// INV-2: gap-free sequences and a chain that re-computes, whatever the interleaving.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_writers_make_one_verified_history() {
