@@ -19,6 +19,7 @@ use crate::aggregate::{Aggregate, Changes};
 use crate::entry::{Entry, Posted};
 use crate::error::{Error, Rejection, SubmitError};
 use crate::journal::{Answer, Inner, Keep, ROUNDS_MAX, Request, Scope, UNKNOWN_S_MAX, stored, unstored};
+use crate::relay::Owner;
 use crate::slot::Command;
 use crate::store::{
     AttemptId, Chain, Claim, ClaimChange, Commit, Head, KeyHash, KeyRow, NO_BUCKET, Order, Outcome, Refusal,
@@ -389,9 +390,29 @@ impl<A: Aggregate> Inner<A> {
         Ok(head.map_or(0, |head| head.seq) != seq)
     }
 
-    /// Commits, and pursues an unknown outcome with the same attempt until it is decided: a clean read
-    /// that does not show the commit proves nothing, only a sequence that has moved does.
+    /// Commits, and pursues an unknown outcome until it is decided; on a shared store with a permit.
     async fn settle(&self, group: Vec<Commit>) -> Outcome {
+        match &self.owner {
+            None => self.decide_outcome(group).await,
+            Some(owner) => Box::pin(self.settle_shared(owner, group)).await,
+        }
+    }
+
+    /// The owner marks the aggregate first, and relays it afterwards.
+    async fn settle_shared(&self, owner: &Arc<Owner>, mut group: Vec<Commit>) -> Outcome {
+        let [commit] = &mut group[..] else { return self.decide_outcome(group).await };
+        let permit = match owner.enter(commit.tenant, commit.aggregate).await {
+            Ok(permit) => permit,
+            Err(why) => return Outcome::Unknown(why),
+        };
+        commit.bucket = permit.bucket();
+        let seq = commit.head.seq;
+        let outcome = self.decide_outcome(group).await;
+        permit.settle(&outcome, seq);
+        outcome
+    }
+
+    async fn decide_outcome(&self, group: Vec<Commit>) -> Outcome {
         match self.store.commit(group.clone()).await {
             // Seldom, and large: every commit would carry it along.
             Outcome::Unknown(why) => Box::pin(self.pursue(group, why)).await,
@@ -399,6 +420,8 @@ impl<A: Aggregate> Inner<A> {
         }
     }
 
+    /// Repeats a commit with the same attempt until it is decided: a clean read that does not show the commit
+    /// proves nothing, only a sequence that has moved does.
     async fn pursue(&self, group: Vec<Commit>, mut last: StoreError) -> Outcome {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(UNKNOWN_S_MAX);
         let mut pause = Duration::from_millis(20);

@@ -21,6 +21,7 @@ use crate::aggregate::{Aggregate, Damage, Need};
 use crate::entry::{Actor, Entry, Posted};
 use crate::env::Env;
 use crate::error::{Error, Rejection, SubmitError};
+use crate::relay::Owner;
 use crate::slot::{Command, Slot, Steady};
 use crate::store::{Chain, Head, KeyHash, Order, Seq, SharedStore};
 
@@ -134,6 +135,8 @@ impl<A: Aggregate> Clone for Journal<A> {
 pub(crate) struct Inner<A: Aggregate> {
     pub(crate) store: SharedStore,
     pub(crate) env: Arc<dyn Env>,
+    /// This process, if it shares the store with others.
+    pub(crate) owner: Option<Arc<Owner>>,
     slots: Vec<Mutex<HashMap<Scope, Arc<Slot<A>>>>>,
     running: Vec<Mutex<HashSet<(TenantId, KeyHash)>>>,
     hasher: RandomState,
@@ -155,9 +158,20 @@ impl<A: Aggregate> Journal<A> {
     /// Makes the journal of one kind of aggregate over a store.
     #[must_use]
     pub fn new(store: SharedStore, env: Arc<dyn Env>) -> Self {
+        Journal::with(store, env, None)
+    }
+
+    /// Makes the journal of one kind of aggregate over a store that this process shares with others: `owner`
+    /// marks what it is about to commit, and relays it.
+    #[must_use]
+    pub fn shared(store: SharedStore, env: Arc<dyn Env>, owner: Arc<Owner>) -> Self {
+        Journal::with(store, env, Some(owner))
+    }
+
+    fn with(store: SharedStore, env: Arc<dyn Env>, owner: Option<Arc<Owner>>) -> Self {
         let slots = (0..SHARDS).map(|_| Mutex::default()).collect();
         let running = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Journal { inner: Arc::new(Inner { store, env, slots, running, hasher: RandomState::new() }) }
+        Journal { inner: Arc::new(Inner { store, env, owner, slots, running, hasher: RandomState::new() }) }
     }
 
     /// The clock and random source.

@@ -3,7 +3,8 @@
 //! Read in this order: [`aggregate`] (what a service tells the journal), [`entry`] (what is written),
 //! [`journal`] (submit, batch, read), [`slot`] (one writer per aggregate), [`actor`] (folding, three outcomes),
 //! [`verify`] (re-computes chains and states), [`store`] (the port to a database), [`feed`] and
-//! [`relay_store`] (the ports behind relay and claims), [`memory`] (the reference store).
+//! [`relay_store`] (the ports behind relay and claims), [`relay`] (every entry reaches every sink, on a
+//! shared store), [`memory`] (the reference store).
 
 mod actor;
 pub mod aggregate;
@@ -15,6 +16,7 @@ pub mod error;
 pub mod feed;
 pub mod journal;
 pub mod memory;
+pub mod relay;
 pub mod relay_store;
 mod slot;
 pub mod store;

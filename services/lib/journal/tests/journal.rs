@@ -210,6 +210,8 @@ impl Store for Faulty {
     }
 }
 
+mod protocols;
+
 const TENANT: TenantId = TenantId::from_bytes([1; 16]);
 
 fn scope(aggregate: u8) -> Scope {
