@@ -1,6 +1,7 @@
 //! The protocols of a store that several processes share, under every interleaving of their steps within
 //! bounds, with crashes, pauses and lost answers.
 
+mod claims;
 mod explore;
 mod gated;
 mod relay;
