@@ -34,6 +34,8 @@ package! {
     catalog = "cargopilot.catalog.v1.rs";
     /// Locations, movements, balances, valuation.
     stock = "cargopilot.stock.v1.rs";
+    /// The tamper-evident record of everything.
+    audit = "cargopilot.audit.v1.rs";
 }
 
 /// The compiled contract, a `google.protobuf.FileDescriptorSet` with imports, comments and our options.

@@ -24,6 +24,8 @@ pub struct MethodRule {
     pub multi_status: bool,
     /// Whether a success makes a resource.
     pub creates: bool,
+    /// Whether a call that only reads is written down.
+    pub audited_read: bool,
     /// Its REST route; `internal.*` RPCs have none.
     pub http: Option<Route>,
 }
@@ -127,6 +129,7 @@ fn rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<MethodRule, 
         errors: strings(&rule, "errors"),
         multi_status: boolean(&rule, "multi_status"),
         creates: boolean(&rule, "creates"),
+        audited_read: boolean(&rule, "audited_read"),
         http,
     })
 }

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use audit::witness::ShortMemory;
 use futures::stream::{self, StreamExt as _};
 use ids::{BusinessId, TenantId};
 use journal::memory::MemoryStore;
 use journal::{Env as _, Journal, Scope, SharedStore, SystemEnv};
 use journal_embedded::{EmbeddedStore, Options};
 use money::Currency;
-use server::platform::{Parts, Platform};
+use server::platform::{AuditKeys, Parts, Platform};
 use tempfile::TempDir;
 use tenant::BootstrapTenant;
 pub(crate) use tenant::domain::Costing;
@@ -40,6 +41,7 @@ struct Stores {
     tenant: Arc<Spy>,
     catalog: Arc<Spy>,
     stock: Arc<Spy>,
+    audit: Arc<Spy>,
 }
 
 struct Running {
@@ -59,7 +61,7 @@ impl World {
     /// Starts over stores in memory.
     pub(crate) async fn new() -> World {
         let spy = || Arc::new(Spy::new(Arc::new(MemoryStore::default())));
-        World::over(Stores { tenant: spy(), catalog: spy(), stock: spy() }).await
+        World::over(Stores { tenant: spy(), catalog: spy(), stock: spy(), audit: spy() }).await
     }
 
     /// Starts over the stores in a folder, made if they are not there.
@@ -68,7 +70,8 @@ impl World {
             let store = EmbeddedStore::open(folder.join(name), Options::default()).expect("a store");
             Arc::new(Spy::new(Arc::new(store)))
         };
-        World::over(Stores { tenant: spy("tenant"), catalog: spy("catalog"), stock: spy("stock") }).await
+        let (tenant, catalog, stock) = (spy("tenant"), spy("catalog"), spy("stock"));
+        World::over(Stores { tenant, catalog, stock, audit: spy("audit") }).await
     }
 
     async fn over(stores: Stores) -> World {
@@ -77,6 +80,12 @@ impl World {
             tenant: stores.tenant.clone(),
             catalog: stores.catalog.clone(),
             stock: stores.stock.clone(),
+            audit: stores.audit.clone(),
+            audit_keys: AuditKeys {
+                log: [8; 32],
+                witness: [9; 32],
+                memory: Arc::new(ShortMemory::default()),
+            },
             pepper: [7; 32],
             gateway: gateway::Config::default(),
         });
@@ -115,19 +124,24 @@ impl World {
         Rest::new(&self.url, Some(key))
     }
 
-    /// How much was written, to all stores.
-    pub(crate) fn commit_count(&self) -> usize {
-        self.stores.all().map(|(_, store)| store.commit_count()).sum()
+    /// Makes leaves of the audit log of everything that was written so far.
+    pub(crate) async fn audit(&self) {
+        self.platform.audit.consumers().catch_up().await.expect("all journals can be read");
     }
 
-    /// The stores by service.
+    /// How much was written, to all stores but the audit log's, which follows them.
+    pub(crate) fn commit_count(&self) -> usize {
+        self.stores.of_the_business().map(|(_, store)| store.commit_count()).sum()
+    }
+
+    /// The stores by service, but for the audit log's.
     pub(crate) fn stores(&self) -> impl Iterator<Item = (&'static str, &Spy)> {
-        self.stores.all().map(|(name, store)| (name, &**store))
+        self.stores.of_the_business().map(|(name, store)| (name, &**store))
     }
 
     /// Whose rows were read since this was asked last.
     pub(crate) fn take_read(&self) -> BTreeSet<TenantId> {
-        self.stores.all().flat_map(|(_, store)| store.take_read()).collect()
+        self.stores.of_the_business().flat_map(|(_, store)| store.take_read()).collect()
     }
 
     /// Ends a test: every hash chain, balance and value must follow from the entries, and nothing may
@@ -150,6 +164,7 @@ impl World {
                                 journal.verify(Scope { tenant, aggregate }, &head, |_, _, _| Ok(())).await
                             }
                             "catalog" => catalog::verify_aggregate(&store, tenant, aggregate, &head).await,
+                            "audit" => audit::verify_aggregate(&store, tenant, aggregate, &head).await,
                             _ => stock::verify_aggregate(&store, tenant, aggregate, &head).await,
                         };
                         let faults = finding.expect("a finding").faults;
@@ -168,6 +183,10 @@ impl World {
 
 impl Stores {
     fn all(&self) -> impl Iterator<Item = (&'static str, &Arc<Spy>)> {
+        self.of_the_business().chain([("audit", &self.audit)])
+    }
+
+    fn of_the_business(&self) -> impl Iterator<Item = (&'static str, &Arc<Spy>)> {
         [("tenant", &self.tenant), ("catalog", &self.catalog), ("stock", &self.stock)].into_iter()
     }
 }

@@ -28,7 +28,8 @@ fn every_folder_of_ours_says_what_it_owns() {
 
 #[test]
 fn every_service_explains_its_errors() {
-    let pages = ["tenant", "catalog", "stock"].map(|service| format!("services/{service}/errors.md"));
+    let pages =
+        ["tenant", "catalog", "stock", "audit"].map(|service| format!("services/{service}/errors.md"));
     hold("an error page is missing", pages.into_iter().filter(|path| !root().join(path).is_file()).collect());
 }
 

@@ -11,7 +11,8 @@ const VOCABULARY: [&str; 5] = [
     "services/lib/calendar/src/",
     "services/lib/problem/src/",
 ];
-const SERVICES: [&str; 3] = ["services/tenant/src/", "services/catalog/src/", "services/stock/src/"];
+const SERVICES: [&str; 4] =
+    ["services/tenant/src/", "services/catalog/src/", "services/stock/src/", "services/audit/src/"];
 
 const CLOCK: [&str; 3] = ["SystemTime", "Instant::now", "Timestamp::now"];
 const ENVIRONMENT: [&str; 4] = ["std::env", "env::var", "env::vars", "env::var_os"];

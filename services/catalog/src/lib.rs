@@ -12,4 +12,4 @@ mod records;
 
 pub use error::Error;
 pub use grpc::Service;
-pub use records::verify_aggregate;
+pub use records::{describe, verify_aggregate};

@@ -4,6 +4,7 @@
 //! variants), [`PriceListRecord`], [`PriceRecord`] (the prices of a variant in a list).
 
 mod codec;
+pub mod describe;
 mod price;
 mod price_list;
 mod product;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use audit::witness::ShortMemory;
 use bytes::{BufMut, Bytes, BytesMut};
 use gateway::Gateway;
 use http::{HeaderMap, Request, header};
@@ -33,7 +34,7 @@ use proto::stock::v1::{
     BatchPostMovementsRequest, CreateLocationRequest, GetBalanceRequest, Location, MovementDraft,
     PostMovementRequest, Source,
 };
-use server::platform::{Parts, Platform};
+use server::platform::{AuditKeys, Parts, Platform};
 use tonic::transport::{Channel, Endpoint};
 
 #[global_allocator]
@@ -87,7 +88,10 @@ fn main() {
 fn platform() -> Platform {
     let store = || -> SharedStore { Arc::new(MemoryStore::default()) };
     let (tenant, catalog, stock) = (store(), store(), store());
-    let parts = Parts { tenant, catalog, stock, pepper: [7; 32], gateway: gateway::Config::default() };
+    let audit = store();
+    let audit_keys = AuditKeys { log: [8; 32], witness: [9; 32], memory: Arc::new(ShortMemory::default()) };
+    let gateway = gateway::Config::default();
+    let parts = Parts { tenant, catalog, stock, audit, audit_keys, pepper: [7; 32], gateway };
     Platform::start(parts).expect("a platform")
 }
 

@@ -1,9 +1,12 @@
 //! The data folder: a store for each service, secrets, and where the running server is.
 //!
 //! ```text
-//! DIR/tenant/  DIR/catalog/  DIR/stock/   one store each
+//! DIR/tenant/  DIR/catalog/  DIR/stock/  DIR/audit/   one store each
 //! DIR/layout                              which stores there are; written when all of them were made
 //! DIR/secrets/pepper                      key of the hashes of API keys, readable by its user only
+//! DIR/secrets/audit-key                   signs the audit logs
+//! DIR/secrets/audit-witness-key           co-signs them
+//! DIR/audit-witness/                      the last head of each audit log that was co-signed
 //! DIR/secrets/demo-api-key                the demo tenant's key, so that it can be shown again
 //! DIR/server.url                          while a server runs
 //! ```
@@ -14,10 +17,11 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use audit::witness::Memory;
 use journal_embedded::{EmbeddedStore, OpenError, Options};
 
 use crate::cli::{Failure, complain};
-use crate::platform::{Parts, Platform};
+use crate::platform::{AuditKeys, Parts, Platform};
 
 /// First line of the file `layout`, before its version.
 const LAYOUT: &str = "cargo-pilot data ";
@@ -26,15 +30,23 @@ const LAYOUT_VERSION: u32 = 1;
 const MIB: u64 = 1024 * 1024;
 /// The stores, the bytes of blocks that each keeps in memory, and the bytes of records that each collects before it
 /// writes tables; a segment of its log is half as long.
-const STORES: [(&str, u64, usize); 3] =
-    [("tenant", 4 * MIB, 2 << 20), ("catalog", 8 * MIB, 8 << 20), ("stock", 32 * MIB, 16 << 20)];
+const STORES: [(&str, u64, usize); 4] = [
+    ("tenant", 4 * MIB, 2 << 20),
+    ("catalog", 8 * MIB, 8 << 20),
+    ("stock", 32 * MIB, 16 << 20),
+    ("audit", 4 * MIB, 4 << 20),
+];
 
-/// The stores of all services, and the key of the hashes of API keys.
+/// The stores of all services, and the secrets.
 pub(crate) struct Stores {
     pub(crate) tenant: Arc<EmbeddedStore>,
     pub(crate) catalog: Arc<EmbeddedStore>,
     pub(crate) stock: Arc<EmbeddedStore>,
+    pub(crate) audit: Arc<EmbeddedStore>,
     pepper: [u8; 32],
+    audit_key: [u8; 32],
+    audit_witness_key: [u8; 32],
+    data: PathBuf,
 }
 
 impl Stores {
@@ -59,13 +71,18 @@ impl Stores {
             make_folder(&data.join(name))?;
             EmbeddedStore::open(data.join(name), options).map(Arc::new).map_err(|error| failure(data, error))
         };
-        let [tenant, catalog, stock] = STORES;
-        let (tenant, catalog, stock) = (open(tenant)?, open(catalog)?, open(stock)?);
-        let pepper = pepper(data, !made.is_empty() && !accept_loss)?;
+        let [tenant, catalog, stock, audit] = STORES;
+        let (tenant, catalog, stock, audit) = (open(tenant)?, open(catalog)?, open(stock)?, open(audit)?);
+        let kept = |store: &str| !accept_loss && made.iter().any(|name| name == store);
+        let pepper = secret(data, "pepper", "the key of the API keys", kept("tenant"))?;
+        let audit_key = secret(data, "audit-key", "the key of the audit log", kept("audit"))?;
+        let witness = "the key of the witness of the audit log";
+        let audit_witness_key = secret(data, "audit-witness-key", witness, kept("audit"))?;
         if made.len() < STORES.len() {
             write_layout(data)?;
         }
-        Ok(Stores { tenant, catalog, stock, pepper })
+        let data = data.to_owned();
+        Ok(Stores { tenant, catalog, stock, audit, pepper, audit_key, audit_witness_key, data })
     }
 
     /// Opens the stores of a folder that must exist.
@@ -86,6 +103,12 @@ impl Stores {
             tenant: self.tenant.clone(),
             catalog: self.catalog.clone(),
             stock: self.stock.clone(),
+            audit: self.audit.clone(),
+            audit_keys: AuditKeys {
+                log: self.audit_key,
+                witness: self.audit_witness_key,
+                memory: Arc::new(WitnessFolder(self.data.join("audit-witness"))),
+            },
             pepper: self.pepper,
             gateway,
         };
@@ -94,7 +117,7 @@ impl Stores {
 
     /// Finishes what waits to be written. Blocks.
     pub(crate) fn close(&self) {
-        for store in [&self.stock, &self.catalog, &self.tenant] {
+        for store in [&self.audit, &self.stock, &self.catalog, &self.tenant] {
             store.close();
         }
     }
@@ -206,24 +229,48 @@ fn make_folder(path: &Path) -> Result<(), Failure> {
     made.map_err(|error| io_failure(path, "cannot be made", &error))
 }
 
-/// The key of the hashes of API keys; made with the folder.
-fn pepper(data: &Path, must_exist: bool) -> Result<[u8; 32], Failure> {
-    let path = data.join("secrets/pepper");
+/// A secret of 32 bytes, which `what` calls for people; made with the store that needs it.
+fn secret(data: &Path, name: &str, what: &str, must_exist: bool) -> Result<[u8; 32], Failure> {
+    let path = data.join("secrets").join(name);
     match fs::read(&path) {
-        Ok(bytes) => {
-            bytes.try_into().map_err(|_| damaged(data, &path, "the key of the API keys has not 32 bytes"))
-        }
+        Ok(bytes) => bytes.try_into().map_err(|_| damaged(data, &path, &format!("{what} has not 32 bytes"))),
         Err(error) if error.kind() != ErrorKind::NotFound => Err(io_failure(&path, "cannot be read", &error)),
-        // With another one no API key would work any more.
-        Err(_) if must_exist => Err(damaged(data, &path, "the key of the API keys is missing")),
+        // With another one no API key would work, and no signature would fit, any more.
+        Err(_) if must_exist => Err(damaged(data, &path, &format!("{what} is missing"))),
         Err(_) => {
-            let mut pepper = [0; 32];
-            getrandom::fill(&mut pepper)
+            let mut secret = [0; 32];
+            getrandom::fill(&mut secret)
                 .map_err(|error| Failure::Machine(format!("the system gives no randomness: {error}")))?;
             make_folder(&data.join("secrets"))?;
-            write_synced(&path, &pepper)?;
-            Ok(pepper)
+            write_synced(&path, &secret)?;
+            Ok(secret)
         }
+    }
+}
+
+/// What the witness of the audit logs remembers: a file for each log, apart from the store of the logs.
+struct WitnessFolder(PathBuf);
+
+impl WitnessFolder {
+    /// The file of a log: `cargo-pilot/audit/ten_…` is kept in `ten_…`.
+    fn file(&self, origin: &str) -> PathBuf {
+        self.0.join(origin.rsplit('/').next().unwrap_or(origin))
+    }
+}
+
+impl Memory for WitnessFolder {
+    fn read(&self, origin: &str) -> Result<Option<String>, String> {
+        let path = self.file(origin);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_failure(&path, "cannot be read", &error).to_string()),
+        }
+    }
+
+    fn note(&self, origin: &str, text: &str) -> Result<(), String> {
+        make_folder(&self.0).map_err(|failure| failure.to_string())?;
+        write_synced(&self.file(origin), text.as_bytes()).map_err(|failure| failure.to_string())
     }
 }
 

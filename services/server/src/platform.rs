@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use audit::witness::{LocalWitness, Memory};
+use audit::{Describe, Source};
 use gateway::Gateway;
 use journal::{Env, SharedStore, SystemEnv};
 use rpc::{Guard, Minter, Permissions, System, Transport, Verifier};
@@ -9,11 +11,12 @@ use tonic::service::Routes;
 use tower::Layer as _;
 
 /// The pages that explain errors: the tables of the services' `errors.md`.
-const ERROR_PAGES: [&str; 4] = [
+const ERROR_PAGES: [&str; 5] = [
     include_str!("../../gateway/errors.md"),
     include_str!("../../tenant/errors.md"),
     include_str!("../../catalog/errors.md"),
     include_str!("../../stock/errors.md"),
+    include_str!("../../audit/errors.md"),
 ];
 
 /// What the platform is made of.
@@ -24,16 +27,32 @@ pub struct Parts {
     pub catalog: SharedStore,
     /// Store of the stock service.
     pub stock: SharedStore,
+    /// Store of the audit service.
+    pub audit: SharedStore,
+    /// Keys and memory of the audit log.
+    pub audit_keys: AuditKeys,
     /// Key of the hashes of API keys.
     pub pepper: [u8; 32],
     /// Settings of the public door.
     pub gateway: gateway::Config,
 }
 
+/// What signs the audit log.
+pub struct AuditKeys {
+    /// Seed of the key of the logs.
+    pub log: [u8; 32],
+    /// Seed of the key of the witness.
+    pub witness: [u8; 32],
+    /// What the witness remembers: apart from the log, so that a log that is set back is noticed.
+    pub memory: Arc<dyn Memory>,
+}
+
 /// Everything that runs.
 pub struct Platform {
     /// The tenant service, for the use cases that have no RPC: bootstrap.
     pub tenant: tenant::Service,
+    /// The audit service: [`audit::Service::consumers`] make leaves of entries once they are started.
+    pub audit: audit::Service,
     /// Signs contexts.
     pub minter: Arc<Minter>,
     /// All services.
@@ -61,7 +80,8 @@ impl Platform {
         // The key lives as long as the process: contexts never leave it.
         let minter = Arc::new(Minter::generate(Arc::clone(&clock)).map_err(|error| error.to_string())?);
         let verifier = Arc::new(Verifier::new(&[minter.public_key()], Arc::clone(&clock)));
-        let guard = Guard::new(verifier);
+        let audit = audit(&parts, Arc::clone(&env));
+        let guard = Guard::new(verifier).with_access_log(Arc::new(audit.app().clone()));
 
         let config = tenant::Config { pepper: parts.pepper };
         let tenant = tenant::Service::new(parts.tenant, Arc::clone(&env), config);
@@ -71,7 +91,8 @@ impl Platform {
         let system = System::new(Arc::clone(&minter), "stock", needs);
         let transport = rpc::local(asked.clone());
         let stock = stock::service(parts.stock, env, transport.clone(), transport, system);
-        let transport = rpc::local(asked.add_service(guard.layer(stock)));
+        let asked = asked.add_service(guard.layer(stock)).add_service(guard.layer(audit.server()));
+        let transport = rpc::local(asked);
 
         let gateway = Gateway::new(gateway::Parts {
             config: parts.gateway,
@@ -81,6 +102,32 @@ impl Platform {
             error_pages: &ERROR_PAGES,
             version: env!("CARGO_PKG_VERSION"),
         });
-        Ok(Platform { tenant, minter, transport, gateway: gateway.map_err(|error| error.to_string())? })
+        let gateway = gateway.map_err(|error| error.to_string())?;
+        Ok(Platform { tenant, audit, minter, transport, gateway })
     }
+}
+
+/// The audit service over the journals of all services.
+fn audit(parts: &Parts, env: Arc<dyn Env>) -> audit::Service {
+    let own = Source::swept(audit::records::SERVICE, parts.audit.clone(), audit::describe());
+    let keys = &parts.audit_keys;
+    let memory = Arc::clone(&keys.memory);
+    let witness = LocalWitness::new(audit::config::WITNESS, &keys.witness, memory);
+    let config = audit::Config { log_seed: keys.log };
+    let sources = audited(&parts.tenant, &parts.catalog, &parts.stock);
+    audit::Service::new(own, sources, env, Arc::new(witness), config)
+}
+
+/// The journals whose entries become leaves, beside those of the audit service itself.
+pub(crate) fn audited(tenant: &SharedStore, catalog: &SharedStore, stock: &SharedStore) -> Vec<Source> {
+    let (of_tenant, of_catalog) = (tenant::records::describe::resource, catalog::describe::resource);
+    let tenants = Describe { resource: of_tenant, action: tenant::records::describe::action };
+    let products = Describe { resource: of_catalog, action: catalog::describe::action };
+    let resource = stock::records::describe::resource;
+    let items = Describe { resource, action: stock::records::describe::action };
+    vec![
+        Source::swept("tenant", tenant.clone(), tenants),
+        Source::swept("catalog", catalog.clone(), products),
+        Source::swept("stock", stock.clone(), items),
+    ]
 }

@@ -50,9 +50,11 @@ async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
 
     let url = format!("http://{address}");
     let running = data::Running::at(data, &url);
+    let consumers = platform.audit.consumers().start();
     platform.gateway.set_ready(true);
     announce(args, &url, key.as_deref(), data);
     gateway::serve(listener, platform.gateway.clone(), stop).await;
+    consumers.stop().await;
     drop(running);
     let closed = tokio::task::spawn_blocking(move || stores.close()).await;
     closed.map_err(|error| Failure::Machine(format!("the stores did not close: {error}")))?;

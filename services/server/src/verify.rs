@@ -58,10 +58,11 @@ async fn all(stores: &Stores, json: bool) -> Result<Report, Failure> {
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({rate})") {
         bar.set_style(style.with_key("rate", cli::rate));
     }
-    let services: [(&str, SharedStore); 3] = [
+    let services: [(&str, SharedStore); 4] = [
         ("tenant", stores.tenant.clone()),
         ("catalog", stores.catalog.clone()),
         ("stock", stores.stock.clone()),
+        ("audit", stores.audit.clone()),
     ];
     for (service, store) in services {
         match one(service, &store, &mut report, &bar).await {
@@ -120,6 +121,7 @@ async fn aggregate_finding(
             journal.verify(Scope { tenant, aggregate }, head, |_, _, _| Ok(())).await
         }
         "catalog" => catalog::verify_aggregate(store, tenant, aggregate, head).await,
+        "audit" => audit::verify_aggregate(store, tenant, aggregate, head).await,
         _ => stock::verify_aggregate(store, tenant, aggregate, head).await,
     }
 }

@@ -13,6 +13,7 @@
 //! | index location | business + location id | – | one per location |
 //! | claim code | business + code | – | one per location |
 
+pub mod describe;
 mod item;
 mod location;
 mod movement;

@@ -40,6 +40,8 @@ impl Home {
             "source": {"type": "goods_receipt", "id": format!("{slug}-GR"), "lineId": "1"}});
         rest.post("/v1/movements", &receipt).key("receipt").send().await.ok(201);
 
+        // The log has leaves whose proofs can be asked for.
+        world.audit().await;
         let door = Door::new(world, Some(&tenant.key)).await;
         let (location, other_location, price_list) = (first, second, list);
         Home { tenant, door, product, variant, location, other_location, price_list }

@@ -14,6 +14,16 @@ use crate::door::Door;
 use crate::rest::{Answer, text};
 use crate::world::World;
 
+/// What only an owner may do, although it only reads. A new RPC is decided here.
+const FOR_OWNERS: [&str; 6] = [
+    "CheckCompleteness",
+    "ExportAuditLog",
+    "GetCheckpoint",
+    "GetConsistencyProof",
+    "GetInclusionProof",
+    "ListAuditEvents",
+];
+
 /// What a clerk may not do. A new RPC is decided here.
 const NOT_FOR_CLERKS: [&str; 8] = [
     "BatchCreateLocations",
@@ -29,6 +39,7 @@ const NOT_FOR_CLERKS: [&str; 8] = [
 fn may(role: &str, rpc: &super::Rpc) -> bool {
     match role {
         "owner" => true,
+        _ if FOR_OWNERS.contains(&rpc.name.as_str()) => false,
         "clerk" => !NOT_FOR_CLERKS.contains(&rpc.name.as_str()),
         _ => rpc.rule.audit == Audit::Read,
     }

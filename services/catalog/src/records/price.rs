@@ -28,6 +28,11 @@ pub(crate) struct PriceRecord {
 }
 
 impl PriceRecord {
+    /// The variant, if it ever had a price here.
+    pub(crate) fn variant(&self) -> Option<VariantId> {
+        self.key.map(|(_, variant)| variant)
+    }
+
     /// What is missing to know the prices in a unit.
     pub(crate) fn needs_unit(&self, unit: UnitRef) -> Vec<Need> {
         if self.lines.contains_key(unit.code) { vec![] } else { vec![Need::Row(row_key(unit.code))] }

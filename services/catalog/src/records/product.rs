@@ -35,6 +35,11 @@ pub(crate) struct ProductRecord {
 }
 
 impl ProductRecord {
+    /// Its id, if it was made.
+    pub(crate) fn id(&self) -> Option<ProductId> {
+        self.known.map(|known| known.id)
+    }
+
     /// What is missing of the whole product.
     pub(crate) fn needs_all(&self) -> Vec<Need> {
         match (&self.known, &self.product) {

@@ -490,6 +490,14 @@ pub(crate) fn posted<A: Aggregate>(seq: Seq, bytes: Bytes) -> Result<Posted<A::E
     })
 }
 
+impl Head {
+    /// The aggregate's own part of the header, which [`Aggregate::from_header`] reads.
+    #[must_use]
+    pub fn state_header(&self) -> Option<&[u8]> {
+        self.header.split_first_chunk::<8>().map(|(_, header)| header)
+    }
+}
+
 impl<A: Aggregate> Loaded<A> {
     /// The state before the first entry.
     pub(crate) fn unborn() -> Self {

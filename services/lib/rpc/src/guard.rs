@@ -5,14 +5,15 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::future::Either;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Either};
 use http::{HeaderMap, Request, Response};
-use proto::Idempotency;
+use proto::{Idempotency, MethodRule};
 use tonic::Status;
 use tonic::server::NamedService;
 use tower::{Layer, Service};
 
-use crate::{Ctx, Refused, Verifier, header, status};
+use crate::{Access, AccessLog, Ctx, Refused, Verifier, header, status};
 
 /// Longest idempotency key.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -22,34 +23,72 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 #[derive(Clone)]
 pub struct Guard {
     verifier: Arc<Verifier>,
+    access: Option<Arc<dyn AccessLog>>,
+}
+
+/// A request that may pass.
+struct Admitted {
+    ctx: Ctx,
+    path: &'static str,
+    rule: &'static MethodRule,
+}
+
+/// A request that may not.
+enum Rejected {
+    /// Nobody knows who asks, or what is asked for, or something else is wrong with it.
+    Refused(Refused),
+    /// The caller may not do this.
+    Denied(Box<Admitted>),
+}
+
+impl From<Refused> for Rejected {
+    fn from(refused: Refused) -> Self {
+        Rejected::Refused(refused)
+    }
 }
 
 impl Guard {
     /// Makes a guard.
     pub fn new(verifier: Arc<Verifier>) -> Self {
-        Guard { verifier }
+        Guard { verifier, access: None }
+    }
+
+    /// Has calls written down: reads whose method says so, before they are answered, and refusals for lack of
+    /// a permission.
+    #[must_use]
+    pub fn with_access_log(self, access: Arc<dyn AccessLog>) -> Self {
+        Guard { access: Some(access), ..self }
     }
 
     /// Decides whether a request for `path` may pass.
     ///
     /// # Errors
     /// The first thing that is wrong: credential, then permission, then headers.
-    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Ctx, Refused> {
+    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Admitted, Rejected> {
         let token = headers.get(header::CONTEXT).ok_or(Refused::Unauthenticated)?;
         let verified = self.verifier.verify(token)?;
-        let rule = proto::rules().get(path).ok_or(Refused::UnknownMethod)?;
+        let (path, rule) = proto::rules().get_key_value(path).ok_or(Refused::UnknownMethod)?;
+        let admitted = || Admitted { ctx: Ctx::of_request(&verified, headers), path, rule };
         if !verified.permissions.allows(&rule.permission) {
-            return Err(Refused::PermissionDenied { permission: &rule.permission });
+            return Err(Rejected::Denied(Box::new(admitted())));
         }
         match headers.get(header::IDEMPOTENCY_KEY) {
-            None if rule.idempotency == Idempotency::Required => return Err(Refused::IdempotencyKeyRequired),
-            Some(key) if !is_key(key.as_bytes()) => return Err(Refused::IdempotencyKeyMalformed),
+            None if rule.idempotency == Idempotency::Required => {
+                return Err(Refused::IdempotencyKeyRequired.into());
+            }
+            Some(key) if !is_key(key.as_bytes()) => return Err(Refused::IdempotencyKeyMalformed.into()),
             _ => {}
         }
         if rule.if_match && !headers.contains_key(header::IF_MATCH) {
-            return Err(Refused::PreconditionRequired);
+            return Err(Refused::PreconditionRequired.into());
         }
-        Ok(Ctx::of_request(&verified, headers))
+        Ok(admitted())
+    }
+
+    /// Writes a call down, if anybody listens.
+    fn record(&self, call: &Admitted, access: Access) -> Option<BoxFuture<'static, bool>> {
+        let log = self.access.as_ref()?;
+        Some(log.record(&call.ctx, call.path, &call.rule.permission, access))
     }
 }
 
@@ -76,14 +115,19 @@ impl<S: NamedService> NamedService for Guarded<S> {
     const NAME: &'static str = S::NAME;
 }
 
+/// What a guarded service answers with.
+type Answered<R> = Result<Response<R>, Infallible>;
+
 impl<S, B, R> Service<Request<B>> for Guarded<S>
 where
-    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Send + 'static,
     R: Default,
 {
     type Response = Response<R>;
     type Error = Infallible;
-    type Future = Either<Ready<Result<Response<R>, Infallible>>, S::Future>;
+    type Future = Either<Either<Ready<Answered<R>>, BoxFuture<'static, Answered<R>>>, S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -91,11 +135,35 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.guard.admit(request.uri().path(), request.headers()) {
-            Ok(ctx) => {
-                request.extensions_mut().insert(ctx);
-                Either::Right(self.inner.call(request))
+            Ok(admitted) => {
+                let read = admitted.rule.audited_read.then(|| self.guard.record(&admitted, Access::Read));
+                request.extensions_mut().insert(admitted.ctx);
+                let Some(written) = read.flatten() else { return Either::Right(self.inner.call(request)) };
+                // The service that was ready is the one that is called.
+                let waiting = self.inner.clone();
+                let mut inner = std::mem::replace(&mut self.inner, waiting);
+                let answer = async move {
+                    match written.await {
+                        true => inner.call(request).await,
+                        false => Ok(status(Refused::NotRecorded).into_http()),
+                    }
+                };
+                Either::Left(Either::Right(answer.boxed()))
             }
-            Err(refused) => Either::Left(ready(Ok(status(refused).into_http()))),
+            Err(Rejected::Refused(refused)) => {
+                Either::Left(Either::Left(ready(Ok(status(refused).into_http()))))
+            }
+            Err(Rejected::Denied(call)) => {
+                let refused = Refused::PermissionDenied { permission: &call.rule.permission };
+                match self.guard.record(&call, Access::Denied) {
+                    None => Either::Left(Either::Left(ready(Ok(status(refused).into_http())))),
+                    // It is refused whether or not that could be written down.
+                    Some(written) => {
+                        let answer = written.map(move |_| Ok(status(refused).into_http()));
+                        Either::Left(Either::Right(answer.boxed()))
+                    }
+                }
+            }
         }
     }
 }

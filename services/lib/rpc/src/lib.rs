@@ -1,11 +1,13 @@
 //! What a request carries between services, and how it travels.
 //!
 //! In reading order: [`Ctx`] (who calls, for which tenant, how long), [`Permissions`],
-//! [`Minter`] and [`Verifier`] (the signed context), [`Guard`] (enforces the rule of every method),
+//! [`Minter`] and [`Verifier`] (the signed context), [`Guard`] (enforces the rule of every method, and has
+//! an [`AccessLog`] write down what the contract wants to be seen),
 //! [`open`] and [`status`] (the two ends of a handler), [`Transport`] and [`forward`] (calling
 //! another service, in this process or over the network), [`PageToken`], [`meta`] (what the journal
 //! notes about a request), [`Remembered`] (answers that are used again for a while), [`fingerprint`] and [`key_hash`].
 
+mod access;
 mod context;
 mod etag;
 mod guard;
@@ -20,6 +22,7 @@ mod signed;
 mod status;
 mod transport;
 
+pub use access::{Access, AccessLog};
 pub use context::{Actor, ActorKind, Ctx, Principal, SYSTEM_TENANT};
 pub use etag::etag;
 pub use guard::{Guard, Guarded, open};

@@ -29,6 +29,9 @@ pub enum Refused {
     /// `If-Match` holds no revision.
     #[error("If-Match is the value of an ETag")]
     PreconditionMalformed,
+    /// The method wants every call to be written down, and this one could not be.
+    #[error("the request cannot be written down in the audit log, try again")]
+    NotRecorded,
     /// A page token of another list, of somebody else, or made up.
     #[error("the page token does not belong to this list")]
     PageTokenInvalid,
@@ -41,6 +44,7 @@ impl Problem for Refused {
         match self {
             Refused::Unauthenticated => Code::Unauthenticated,
             Refused::UnknownMethod => Code::Unimplemented,
+            Refused::NotRecorded => Code::Unavailable,
             Refused::PermissionDenied { .. } => Code::PermissionDenied,
             Refused::PreconditionRequired => Code::FailedPrecondition,
             Refused::IdempotencyKeyRequired
@@ -55,6 +59,7 @@ impl Problem for Refused {
             Refused::Unauthenticated => "UNAUTHENTICATED",
             Refused::UnknownMethod => "UNKNOWN_METHOD",
             Refused::PermissionDenied { .. } => "PERMISSION_DENIED",
+            Refused::NotRecorded => "NOT_RECORDED",
             Refused::IdempotencyKeyRequired => "IDEMPOTENCY_KEY_REQUIRED",
             Refused::IdempotencyKeyMalformed => "IDEMPOTENCY_KEY_MALFORMED",
             Refused::PreconditionRequired => "PRECONDITION_REQUIRED",

@@ -34,9 +34,9 @@ impl Role {
     /// For people.
     pub fn description(self) -> &'static str {
         match self {
-            Role::Owner => "Everything in the tenant, API keys included.",
+            Role::Owner => "Everything in the tenant, API keys and the audit log included.",
             Role::Clerk => "Products, prices and stock movements; no settings, no keys, no new locations.",
-            Role::Viewer => "Reads everything, changes nothing.",
+            Role::Viewer => "Reads everything but the audit log, changes nothing.",
         }
     }
 
@@ -91,6 +91,8 @@ mod tests {
         }).collect();
         assert_eq!(found, [
             //                  owner  clerk  viewer
+            ("audit.export",     true,  false, false),
+            ("audit.inspect",    true,  false, false),
             ("internal.gateway", false, false, false),
             ("key.create",       true,  false, false),
             ("key.read",         true,  false, true),

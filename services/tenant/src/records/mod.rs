@@ -12,6 +12,7 @@
 //! one that was noted and not made is no key.
 
 mod codec;
+pub mod describe;
 
 use bytes::Bytes;
 use calendar::Instant;

@@ -1,0 +1,286 @@
+//! Where entries come from: the journals of the services.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use calendar::Instant;
+use events::{Bus, Envelope, Heard, InProcess, ReadJournal};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use ids::{AggregateId, TenantId};
+use journal::feed::FeedStore;
+use journal::store::{Found, Head, Order};
+use journal::{Aggregate as _, Chain, Entry, Seq, SharedStore, StoreError};
+
+use crate::domain::access::Accesses;
+use crate::domain::summary::Facts;
+use crate::records::{SERVICE, log_id};
+
+/// Says what the entries of a service are about.
+#[derive(Clone, Copy)]
+pub struct Describe {
+    /// What has the history: `var_…`. Asked with the head of the aggregate and its id; `None` if the head does
+    /// not decode.
+    pub resource: fn(&Head, AggregateId) -> Option<String>,
+    /// What happened: `stock.movement.posted`. Asked with the kind of the aggregate and the encoded event;
+    /// `None` if it does not decode.
+    pub action: fn(u8, &[u8]) -> Option<&'static str>,
+}
+
+/// The journals of one service.
+#[derive(Clone)]
+pub struct Source {
+    /// The service, as leaves name it.
+    pub service: &'static str,
+    /// Its store, to read what leaves speak of and to compare heads.
+    pub store: SharedStore,
+    /// Tells of changes.
+    pub feed: Arc<dyn events::Source>,
+    /// Says what its events are about.
+    pub describe: Describe,
+    /// What looks at all heads, if nobody tells of changes.
+    sweep: Option<Arc<Sweep>>,
+}
+
+/// What an entry says about itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Told {
+    /// Who caused it: `api_key`, `user`, `system`.
+    pub actor_kind: String,
+    /// The request that caused it.
+    pub request_id: String,
+    /// When it was recorded; 1970 if it does not decode.
+    pub recorded_us: i64,
+    /// What it is about.
+    pub facts: Facts,
+}
+
+/// Who has a history.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Who {
+    /// Which kind of aggregate.
+    pub(crate) kind: u8,
+    /// `var_…`; empty if the head does not say.
+    pub(crate) resource: String,
+}
+
+impl Told {
+    /// When it was recorded.
+    #[must_use]
+    pub fn recorded_at(&self) -> Instant {
+        Instant::from_unix_micros(self.recorded_us)
+    }
+}
+
+impl Source {
+    /// Takes the journals of `service` from a store that does not tell what changed.
+    #[must_use]
+    pub fn swept(service: &'static str, store: SharedStore, describe: Describe) -> Source {
+        let feed = Arc::new(Sweep {
+            service: service.into(),
+            store: store.clone(),
+            turn: AtomicU64::new(1),
+            heads: AtomicU64::new(0),
+        });
+        Source { service, store, feed: feed.clone(), describe, sweep: Some(feed) }
+    }
+
+    /// Takes the journals of `service` from a store that tells what changed.
+    #[must_use]
+    pub fn fed(service: &'static str, store: Arc<dyn FeedStore>, describe: Describe) -> Source {
+        let feed = Arc::new(Fed(InProcess::new(service, Arc::clone(&store)).listener()));
+        Source { service, store, feed, describe, sweep: None }
+    }
+
+    /// Sees to it that what was written before this call is heard.
+    pub(crate) fn look_again(&self) {
+        if let Some(sweep) = &self.sweep {
+            sweep.turn.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads who has the history of an aggregate.
+    pub(crate) async fn who(&self, tenant: TenantId, aggregate: AggregateId) -> Result<Who, StoreError> {
+        let Some(head) = self.store.head(tenant, aggregate).await? else { return Ok(Who::default()) };
+        let [kind, _] = head.format.to_be_bytes();
+        Ok(Who { kind, resource: (self.describe.resource)(&head, aggregate).unwrap_or_default() })
+    }
+
+    /// Reads what an encoded entry is about. What does not decode is told of as such: it is a leaf all the same.
+    pub(crate) fn tell(&self, who: &Who, entry: &Bytes) -> Told {
+        let mut resource = who.resource.clone();
+        let unreadable = || format!("{}.unreadable", self.service);
+        let Ok(entry) = Entry::read(entry.clone()) else {
+            let facts = Facts { action: unreadable(), resource, ..Facts::default() };
+            return Told { facts, ..Told::default() };
+        };
+        let action = (self.describe.action)(who.kind, &entry.event).map_or_else(unreadable, str::to_owned);
+        if self.service == SERVICE
+            && let Ok(access) = Accesses::decode(&entry.event)
+        {
+            resource = access.method;
+        }
+        let (recorded_us, request_id) = (entry.recorded_at_us, entry.request_id);
+        let actor = entry.actor.unwrap_or_default();
+        let facts = Facts { actor: actor.id, action, resource };
+        Told { actor_kind: actor.kind, request_id, recorded_us, facts }
+    }
+}
+
+/// The form in which a journal stores an entry: hash over the entries up to it, then the encoded entry.
+#[must_use]
+pub fn stored(chain: Chain, entry: &[u8]) -> Vec<u8> {
+    [chain.0.as_slice(), entry].concat()
+}
+
+/// Whether entries of an aggregate become leaves: all but those of the logs themselves.
+pub(crate) fn is_taken(service: &str, aggregate: AggregateId) -> bool {
+    service != SERVICE || aggregate != log_id()
+}
+
+type Reading<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Reads heads of aggregates whose entries become leaves.
+fn heads<'a>(
+    service: &'a str,
+    mut after: Option<(TenantId, AggregateId)>,
+    read: impl Fn(Option<(TenantId, AggregateId)>) -> Reading<'a, Vec<Found>> + Send + 'a,
+) -> Reading<'a, Vec<Found>> {
+    async move {
+        loop {
+            let mut page = read(after).await?;
+            after = page.last().map(|(tenant, aggregate, _)| (*tenant, *aggregate));
+            page.retain(|(_, aggregate, _)| is_taken(service, *aggregate));
+            // An empty page is the end to those who ask.
+            if !page.is_empty() || after.is_none() {
+                return Ok(page);
+            }
+        }
+    }
+    .boxed()
+}
+
+/// A feed without the logs themselves.
+struct Fed<F>(Arc<F>);
+
+impl<F: events::Source> ReadJournal for Fed<F> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn read(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+        from: Seq,
+        to: Seq,
+        limit: usize,
+    ) -> Reading<'_, Vec<Envelope>> {
+        self.0.read(tenant, aggregate, from, to, limit)
+    }
+
+    fn head(&self, tenant: TenantId, aggregate: AggregateId) -> Reading<'_, Option<Head>> {
+        self.0.head(tenant, aggregate)
+    }
+
+    fn heads(&self, after: Option<(TenantId, AggregateId)>, limit: usize) -> Reading<'_, Vec<Found>> {
+        heads(self.0.name(), after, move |after| self.0.heads(after, limit))
+    }
+}
+
+impl<F: events::Source> Bus for Fed<F> {
+    fn hear(&self, after: u64, limit: usize) -> Reading<'_, Heard> {
+        async move {
+            let mut heard = self.0.hear(after, limit).await?;
+            heard.changes.retain(|change| is_taken(self.0.name(), change.aggregate));
+            Ok(heard)
+        }
+        .boxed()
+    }
+
+    fn moved(&self, after: u64) -> BoxFuture<'_, ()> {
+        self.0.moved(after)
+    }
+
+    fn handled(&self, upto: u64) -> Reading<'_, ()> {
+        self.0.handled(upto)
+    }
+}
+
+/// Shortest pause between two looks at all heads.
+const PAUSE_MS: u64 = 1_000;
+/// Heads that make the pause a millisecond longer: the looks take a small part of the time.
+const HEADS_PER_MS: u64 = 10;
+
+/// Hears from a store that does not tell what changed: looks at all heads, again and again.
+struct Sweep {
+    service: Arc<str>,
+    store: SharedStore,
+    /// How often everything was to be looked at.
+    turn: AtomicU64,
+    /// Heads that were seen in this turn.
+    heads: AtomicU64,
+}
+
+impl ReadJournal for Sweep {
+    fn name(&self) -> &str {
+        &self.service
+    }
+
+    fn read(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+        from: Seq,
+        to: Seq,
+        limit: usize,
+    ) -> Reading<'_, Vec<Envelope>> {
+        async move {
+            let Some(head) = self.store.head(tenant, aggregate).await? else { return Ok(vec![]) };
+            let stored = self.store.entries(tenant, aggregate, from, to, Order::Ascending, limit).await?;
+            let envelope = |(seq, stored): (Seq, Bytes)| {
+                let (chain, bytes) = journal::unstored(stored)
+                    .map_err(|damage| StoreError::Damaged(format!("entry {seq}: {damage}")))?;
+                let source = Arc::clone(&self.service);
+                Ok(Envelope { source, tenant, aggregate, seq, format: head.format, chain, bytes })
+            };
+            stored.into_iter().map(envelope).collect()
+        }
+        .boxed()
+    }
+
+    fn head(&self, tenant: TenantId, aggregate: AggregateId) -> Reading<'_, Option<Head>> {
+        self.store.head(tenant, aggregate)
+    }
+
+    fn heads(&self, after: Option<(TenantId, AggregateId)>, limit: usize) -> Reading<'_, Vec<Found>> {
+        let read = move |after| {
+            self.heads.fetch_add(limit as u64, Ordering::Relaxed);
+            self.store.aggregates(after, limit)
+        };
+        heads(&self.service, after, read)
+    }
+}
+
+impl Bus for Sweep {
+    /// Whoever does not know of this turn has missed something: it compares all heads.
+    fn hear(&self, _: u64, _: usize) -> Reading<'_, Heard> {
+        let turn = self.turn.load(Ordering::Relaxed);
+        async move { Ok(Heard { forgotten: turn, last: turn, upto: turn, changes: vec![] }) }.boxed()
+    }
+
+    fn moved(&self, _: u64) -> BoxFuture<'_, ()> {
+        async move {
+            let heads = self.heads.swap(0, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(PAUSE_MS + heads / HEADS_PER_MS)).await;
+            self.turn.fetch_add(1, Ordering::Relaxed);
+        }
+        .boxed()
+    }
+
+    fn handled(&self, _: u64) -> Reading<'_, ()> {
+        async { Ok(()) }.boxed()
+    }
+}

@@ -1,0 +1,40 @@
+//! What the audit log says about this service's entries.
+
+use ids::AggregateId;
+use journal::Aggregate as _;
+use journal::store::Head;
+
+use super::{PriceListRecord, PriceRecord, ProductRecord, kind};
+use crate::domain::Event;
+
+/// What has this history: `prd_…`, `prl_…`; for prices their variant, `var_…`.
+#[must_use]
+pub fn resource(head: &Head, _: AggregateId) -> Option<String> {
+    let [kind, _] = head.format.to_be_bytes();
+    let header = head.state_header()?;
+    match kind {
+        kind::PRODUCT => ProductRecord::from_header(header).ok()?.id().map(|id| id.to_string()),
+        kind::PRICE_LIST => {
+            PriceListRecord::from_header(header).ok()?.list.map(|made| made.list.id.to_string())
+        }
+        kind::PRICE => PriceRecord::from_header(header).ok()?.variant().map(|id| id.to_string()),
+        _ => None,
+    }
+}
+
+/// What happened: `catalog.product.created`.
+#[must_use]
+pub fn action(kind: u8, event: &[u8]) -> Option<&'static str> {
+    match kind {
+        kind::PRODUCT => Some(match ProductRecord::decode(event).ok()? {
+            Event::Created(_) => "catalog.product.created",
+            Event::DetailsChanged(_) => "catalog.product.updated",
+            Event::VariantAdded(_) => "catalog.variant.created",
+            Event::VariantChanged { .. } => "catalog.variant.updated",
+            Event::FactorSet { .. } => "catalog.unit_conversion.set",
+        }),
+        kind::PRICE_LIST => PriceListRecord::decode(event).ok().map(|_| "catalog.price_list.created"),
+        kind::PRICE => PriceRecord::decode(event).ok().map(|_| "catalog.price.set"),
+        _ => None,
+    }
+}

@@ -1,0 +1,27 @@
+//! Calls that are written down although they change nothing: what was read, who was refused.
+
+use futures::future::BoxFuture;
+
+use crate::Ctx;
+
+/// How a call ended at the guard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// It was let in, and its method says that reading is written down.
+    Read,
+    /// It was refused for lack of the permission that its method needs.
+    Denied,
+}
+
+/// Writes calls down.
+pub trait AccessLog: Send + Sync + 'static {
+    /// Writes down a call of the method with the gRPC path `path`, which needs `permission`. True when it is
+    /// durable. A read that cannot be written down is not answered.
+    fn record(
+        &self,
+        ctx: &Ctx,
+        path: &'static str,
+        permission: &'static str,
+        access: Access,
+    ) -> BoxFuture<'static, bool>;
+}
