@@ -4,13 +4,15 @@
 //! [`journal`] (submit, batch, read), [`slot`] (one writer per aggregate), [`actor`] (folding, three outcomes),
 //! [`verify`] (re-computes chains and states), [`store`] (the port to a database), [`feed`] and
 //! [`relay_store`] (the ports behind relay and claims), [`relay`] (every entry reaches every sink, on a
-//! shared store), [`claims`] (unique values on a shared store), [`memory`] (the reference store).
+//! shared store), [`claims`] (unique values on a shared store), [`document`] (postings
+//! over many items on a shared store), [`memory`] (the reference store).
 
 mod actor;
 pub mod aggregate;
 pub mod claims;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod document;
 pub mod entry;
 pub mod env;
 pub mod error;

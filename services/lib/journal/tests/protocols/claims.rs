@@ -110,7 +110,8 @@ fn release() -> ClaimChange {
 #[test]
 fn of_aggregates_that_want_a_value_at_most_one_gets_it() {
     let two: [(u8, &[ClaimChange]); 2] = [(1, &[take()]), (2, &[take()])];
-    let explore = |bounds| explore(bounds, |world| begin(world, Broken::Nothing, &two), |s| end(s, false));
+    let explore =
+        |bounds| explore(bounds, async |world| begin(world, Broken::Nothing, &two), |s| end(s, false));
     assert!(explore(Bounds { switches: 6, crashes: 0, faults: 0 }) > 100);
     assert!(explore(Bounds { switches: 2, crashes: 1, faults: 0 }) > 100);
     assert!(explore(Bounds { switches: 1, crashes: 0, faults: 2 }) > 1000);
@@ -120,7 +121,8 @@ fn of_aggregates_that_want_a_value_at_most_one_gets_it() {
 #[test]
 fn a_value_that_changes_hands_has_at_most_one_owner() {
     let three: [(u8, &[ClaimChange]); 3] = [(1, &[take(), release()]), (1, &[take()]), (2, &[take()])];
-    let explore = |bounds| explore(bounds, |world| begin(world, Broken::Nothing, &three), |s| end(s, true));
+    let explore =
+        |bounds| explore(bounds, async |world| begin(world, Broken::Nothing, &three), |s| end(s, true));
     assert!(explore(Bounds { switches: 2, crashes: 0, faults: 0 }) > 100);
     assert!(explore(Bounds { switches: 1, crashes: 0, faults: 1 }) > 1000);
 }
@@ -130,7 +132,11 @@ fn a_value_that_changes_hands_has_at_most_one_owner() {
 fn stealing_without_fencing_gives_a_value_two_owners() {
     let two: [(u8, &[ClaimChange]); 2] = [(1, &[take()]), (2, &[take()])];
     let bounds = Bounds { switches: 2, crashes: 0, faults: 0 };
-    assert!(finds_fault(|| explore(bounds, |world| begin(world, Broken::Fences, &two), |s| end(s, false))));
+    assert!(finds_fault(|| explore(
+        bounds,
+        async |world| begin(world, Broken::Fences, &two),
+        |s| end(s, false)
+    )));
 }
 
 /// A process that died between asking and committing keeps nothing from anybody, and what is listed is kept.

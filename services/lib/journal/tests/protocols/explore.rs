@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 /// How often things may happen in one run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Another process goes on although the last one could.
+    /// Another process goes on although the last one could, or a later step of a process before an earlier one.
     pub(crate) switches: usize,
     /// A process dies.
     pub(crate) crashes: usize,
@@ -139,11 +139,8 @@ async fn run(world: &World, tasks: Vec<JoinHandle<()>>, bounds: Bounds, choices:
         let chosen = if options.len() == 1 { 0 } else { choices.choose(options.len()) };
         match options[chosen] {
             Way::Step(at, verdict) => {
+                left.switches -= usize::from(!is_free(&world.waiting.lock(), at, last));
                 let waiting = world.waiting.lock().remove(at);
-                let could_go_on = world.waiting.lock().iter().any(|other| other.process == last);
-                if waiting.process != last && could_go_on {
-                    left.switches -= 1;
-                }
                 left.faults -= usize::from(verdict != Verdict::Go);
                 last = waiting.process;
                 let _ = waiting.go.send(verdict);
@@ -186,17 +183,23 @@ async fn quiet(world: &World) {
     }
 }
 
+/// Whether a step is what happens without a switch: the oldest of the process that went on last, or of any
+/// process if that one has none.
+fn is_free(waiting: &[Waiting], at: usize, last: usize) -> bool {
+    let process = waiting[at].process;
+    let goes_on = process == last || waiting.iter().all(|other| other.process != last);
+    goes_on && waiting[..at].iter().all(|older| older.process != process)
+}
+
 /// What can happen next; first what goes on without a switch, a crash or a fault.
 fn options(world: &World, left: Bounds, last: usize) -> Vec<Way> {
     let waiting = world.waiting.lock();
-    let could_go_on = waiting.iter().any(|other| other.process == last);
     let mut order: Vec<usize> = (0..waiting.len()).collect();
-    order.sort_by_key(|at| waiting[*at].process != last);
+    order.sort_by_key(|at| !is_free(&waiting, *at, last));
     let mut options = Vec::new();
     let mut faults = Vec::new();
     for at in order {
-        let mine = waiting[at].process == last;
-        if !mine && could_go_on && left.switches == 0 {
+        if left.switches == 0 && !is_free(&waiting, at, last) {
             continue;
         }
         options.push(Way::Step(at, Verdict::Go));
@@ -222,7 +225,7 @@ fn options(world: &World, left: Bounds, last: usize) -> Vec<Way> {
 /// ended or died, and panics if it is wrong. Returns in how many ways it went.
 pub(crate) fn explore<S, E>(
     bounds: Bounds,
-    begin: impl Fn(&Arc<World>) -> (S, Vec<JoinHandle<()>>),
+    begin: impl AsyncFn(&Arc<World>) -> (S, Vec<JoinHandle<()>>),
     end: impl Fn(S) -> E,
 ) -> usize
 where
@@ -235,7 +238,7 @@ where
             let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
             runtime.block_on(async {
                 let world = Arc::new(World::default());
-                let (state, tasks) = begin(&world);
+                let (state, tasks) = begin(&world).await;
                 run(&world, tasks, bounds, &mut choices).await;
                 end(state).await;
             });

@@ -2,6 +2,8 @@
 //! bounds, with crashes, pauses and lost answers.
 
 mod claims;
+mod documents;
 mod explore;
 mod gated;
 mod relay;
+mod shelf;

@@ -224,7 +224,7 @@ async fn end(scene: Scene) {
 /// INV-7: whoever dies and whoever is only paused, every entry is published, and only entries are.
 #[test]
 fn every_entry_is_relayed_whoever_dies_or_pauses() {
-    let explore = |bounds| explore(bounds, |world| begin(world, Broken::Nothing), end);
+    let explore = |bounds| explore(bounds, async |world| begin(world, Broken::Nothing), end);
     assert!(explore(Bounds { switches: 2, crashes: 0, faults: 0 }) > 1000);
     assert!(explore(Bounds { switches: 1, crashes: 1, faults: 0 }) > 1000);
     assert!(explore(Bounds { switches: 0, crashes: 0, faults: 1 }) > 500);
@@ -235,7 +235,7 @@ fn every_entry_is_relayed_whoever_dies_or_pauses() {
 fn a_relay_without_marks_fences_or_closing_loses_entries() {
     let bounds = Bounds { switches: 1, crashes: 1, faults: 0 };
     for broken in [Broken::Marks, Broken::Fences, Broken::Closing] {
-        assert!(finds_fault(|| explore(bounds, |world| begin(world, broken), end)), "{broken:?}");
+        assert!(finds_fault(|| explore(bounds, async |world| begin(world, broken), end)), "{broken:?}");
     }
 }
 
