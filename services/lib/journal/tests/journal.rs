@@ -1,4 +1,6 @@
-//! The journal through its public surface, over a store that fails on purpose.
+//! The journal through its public surface, over a store that fails on purpose; and its protocols as models.
+
+mod models;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
