@@ -32,8 +32,8 @@ const MIB: u64 = 1024 * 1024;
 /// writes tables; a segment of its log is half as long.
 const STORES: [(&str, u64, usize); 4] = [
     ("tenant", 4 * MIB, 2 << 20),
-    ("catalog", 8 * MIB, 8 << 20),
-    ("stock", 32 * MIB, 16 << 20),
+    ("catalog", 6 * MIB, 4 << 20),
+    ("stock", 24 * MIB, 8 << 20),
     ("audit", 4 * MIB, 4 << 20),
 ];
 
@@ -184,7 +184,9 @@ fn failure(data: &Path, error: OpenError) -> Failure {
         OpenError::Io { path, doing, source } => {
             io_failure(&path, &format!("cannot be opened ({doing})"), &source)
         }
-        newer @ OpenError::NewerFormat { .. } => Failure::Machine(newer.to_string()),
+        other @ (OpenError::NewerFormat { .. } | OpenError::OlderFormat { .. }) => {
+            Failure::Machine(other.to_string())
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use crate::error::OpenError;
 
-/// Newest format that this version reads and writes.
+/// The format that this version reads and writes.
 pub(crate) const FORMAT: u32 = 2;
 
 /// Bytes that are kept free for reads, flushes and the end of the process on a full disk.
@@ -100,6 +100,9 @@ fn read_format(path: &Path, text: &str) -> Result<StoreId, OpenError> {
     let found: u32 = version.and_then(|version| version.parse().ok()).ok_or_else(malformed)?;
     if found > FORMAT {
         return Err(OpenError::NewerFormat { path: path.to_owned(), found, supported: FORMAT });
+    }
+    if found < FORMAT {
+        return Err(OpenError::OlderFormat { path: path.to_owned(), found, supported: FORMAT });
     }
     let store = lines.next().and_then(|line| line.strip_prefix("store "));
     let store = store.filter(|hex| hex.len() == 32).and_then(|hex| u128::from_str_radix(hex, 16).ok());

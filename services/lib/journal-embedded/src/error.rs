@@ -22,6 +22,20 @@ pub enum OpenError {
         /// Newest format that this program knows.
         supported: u32,
     },
+    /// An earlier development version wrote it.
+    #[error(
+        "{} has format {found} of an earlier development version, this program reads format {supported}: keep it for \
+         that version, and begin with a new folder",
+        path.display()
+    )]
+    OlderFormat {
+        /// The directory.
+        path: PathBuf,
+        /// Format of the directory.
+        found: u32,
+        /// The format that this program knows.
+        supported: u32,
+    },
     /// Files are missing, changed, or not ours.
     #[error("{} is damaged: {what}\n{}", path.display(), restore_steps(path))]
     Damaged {

@@ -5,6 +5,7 @@
 //! the last one that the meta table names, and replaying them writes the same records again.
 
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use journal::store::StoreError;
@@ -36,8 +37,10 @@ enum Failure {
 
 impl Indexer {
     pub(crate) fn run(&self, fatal: &Fatal) {
-        if let Err(error) = self.work() {
-            fatal.stop(&format!("the tables do not follow the log: {error}"));
+        match catch_unwind(AssertUnwindSafe(|| self.work())) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => fatal.stop(&format!("the tables do not follow the log: {error}")),
+            Err(_) => fatal.stop("writing the tables panicked"),
         }
         // The writer waits for no progress that never comes.
         self.overlay.stop();

@@ -39,7 +39,7 @@ pub struct Options {
     pub sync: bool,
     /// Goes on from what is there although acknowledged data was lost. Default false.
     pub accept_loss: bool,
-    /// About how many bytes of records are kept in memory before they are written to tables; up to four times
+    /// About how many bytes of records are kept in memory before they are written to tables; up to three times
     /// as many while writing them falls behind. Default 16 MiB; tests make it small.
     pub generation_bytes: usize,
     /// Bytes of each segment of the log. Default 8 MiB; tests make it small.

@@ -19,10 +19,10 @@ use crate::frame::Record;
 use crate::records::{self, Position};
 
 /// Generations that wait for their way to the tables before the active one may not be frozen.
-const FROZEN_MAX: usize = 2;
+const FROZEN_MAX: usize = 1;
 
 /// Rough bytes of memory that a record takes beside its key and value.
-const RECORD_BYTES: usize = 64;
+const RECORD_BYTES: usize = 96;
 
 pub(crate) type Scope = (TenantId, AggregateId);
 
@@ -84,7 +84,11 @@ impl Generation {
             self.bytes += 4 * RECORD_BYTES + head.header.len();
             Partition { head: Head::default(), entries: Vec::new(), rows: BTreeMap::new() }
         });
-        partition.entries.extend(entries);
+        // Most aggregates get one commit a generation: no room is kept for more.
+        match partition.entries.is_empty() {
+            true => partition.entries = entries,
+            false => partition.entries.extend(entries),
+        }
         partition.head = head;
         for (key, value) in rows {
             self.bytes += key.len() + value.as_ref().map_or(0, Bytes::len) + RECORD_BYTES;

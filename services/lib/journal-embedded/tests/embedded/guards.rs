@@ -132,13 +132,16 @@ async fn a_directory_is_used_once_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_newer_format_is_left_alone() {
+async fn another_format_is_left_alone() {
     let directory = filled(1).await;
     let format = directory.path().join("format");
     let text = fs::read_to_string(&format).expect("format");
     fs::write(&format, text.replace("journal 2", "journal 3")).expect("write");
     let error = error(directory.path());
     assert!(matches!(error, OpenError::NewerFormat { found: 3, supported: 2, .. }), "{error}");
+    fs::write(&format, text.replace("journal 2", "journal 1")).expect("write");
+    let error = self::error(directory.path());
+    assert!(matches!(error, OpenError::OlderFormat { found: 1, supported: 2, .. }), "{error}");
     fs::write(&format, text).expect("write");
     assert_eq!(verified(&open(directory.path()), 1).await, 1);
 }
@@ -156,7 +159,7 @@ async fn a_directory_of_something_else_is_left_alone() {
 #[tokio::test]
 async fn a_malformed_format_is_damage() {
     let directory = filled(1).await;
-    for text in ["", "cargo-pilot journal one\n", "cargo-pilot journal 1\nstore xyz\n", "PK\u{3}\u{4}"] {
+    for text in ["", "cargo-pilot journal one\n", "cargo-pilot journal 2\nstore xyz\n", "PK\u{3}\u{4}"] {
         fs::write(directory.path().join("format"), text).expect("write");
         let error = error(directory.path());
         assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
