@@ -1,6 +1,7 @@
 //! The disk fails, or the process dies, at one write, sync, rename or removal of many.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use crate::check::check;
@@ -10,7 +11,7 @@ use crate::process::{Finished, MACHINE, Place, Process, USAGE, copy, ready};
 use crate::shim::{Point, points, preload, take_trace};
 
 /// Points of each test; `CRASH_FAULTS` asks for others, or `all`.
-const SAMPLE: u64 = 50;
+const SAMPLE: u64 = 40;
 /// Requests while faults are waited for.
 const REQUESTS: u64 = 25;
 /// Points that are tried at the same time.
@@ -32,7 +33,7 @@ fn outcome(point: Point, fault: &str, finished: &Finished) -> &'static str {
 
 /// Tries all points, a few at a time, and tells what came of them; `try_one` gives `None` where the process did
 /// not come to the point.
-fn try_all(points: &[Point], try_one: impl Fn(Point) -> Option<&'static str> + Sync) {
+pub(crate) fn try_all(points: &[Point], try_one: impl Fn(Point) -> Option<&'static str> + Sync) {
     let (next, outcomes) = (Mutex::new(points.iter()), Mutex::new(BTreeMap::<_, u64>::new()));
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -53,7 +54,7 @@ fn try_all(points: &[Point], try_one: impl Fn(Point) -> Option<&'static str> + S
 }
 
 /// A folder can be used, and has what its callers were told.
-fn assert_usable(place: &Place, key: &str, first: &str, random: &mut Random) {
+pub(crate) fn assert_usable(place: &Place, key: &str, first: &str, random: &mut Random) {
     let server = place.serve();
     let mut http = server.http(key);
     if place.beside("ledgers").exists() {
@@ -90,34 +91,35 @@ fn first_start(point: Point) -> Option<&'static str> {
     let finished = Process::spawn(init).finish();
     let fault = take_trace(&place).fault?;
     let outcome = outcome(point, &fault, &finished);
-    let key = match finished.code {
-        Some(0) => finished.json()["apiKey"].as_str().expect("a key").to_owned(),
-        _ => {
-            let again = Process::spawn(place.init_command("main")).finish();
-            match again.code {
-                Some(0) => again.json()["apiKey"].as_str().expect("a key").to_owned(),
-                // It was made, and the process died before it said so.
-                _ => {
-                    let sentence = again.refused(USAGE);
-                    assert!(sentence.contains("another tenant with --slug"), "{point:?} {fault}: {sentence}");
-                    place.init("second")
-                }
-            }
-        }
-    };
+    let key = key_after(&place, &finished);
     assert_usable(&place, &key, "shop", &mut Random(point.at));
     Some(outcome)
 }
 
+/// The key of a business whose making may have been interrupted: it is completed.
+pub(crate) fn key_after(place: &Place, init: &Finished) -> String {
+    if init.code == Some(0) {
+        return init.json()["apiKey"].as_str().expect("a key").to_owned();
+    }
+    let again = Process::spawn(place.init_command("main")).finish();
+    if again.code == Some(0) {
+        return again.json()["apiKey"].as_str().expect("a key").to_owned();
+    }
+    // It was made, and the process died before it said so.
+    let sentence = again.refused(USAGE);
+    assert!(sentence.contains("another tenant with --slug"), "{sentence}");
+    place.init("second")
+}
+
 /// A folder with a shop and some history, to be copied.
-struct Template {
+pub(crate) struct Template {
     place: Place,
-    key: String,
+    pub(crate) key: String,
     shop: Shop,
 }
 
 impl Template {
-    fn new() -> Template {
+    pub(crate) fn new() -> Template {
         let place = Place::new();
         let key = place.init("main");
         let server = place.serve();
@@ -131,7 +133,15 @@ impl Template {
         Template { place, key, shop }
     }
 
-    fn copy(&self) -> Place {
+    /// Calls that change files while nothing goes wrong.
+    pub(crate) fn count(&self) -> u64 {
+        let place = self.copy();
+        let finished = self.serve(&place, "count", 0, &[]);
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        take_trace(&place).calls
+    }
+
+    pub(crate) fn copy(&self) -> Place {
         let place = Place::new();
         for part in ["data", "ledgers"] {
             copy(&self.place.beside(part), &place.beside(part));
@@ -140,9 +150,10 @@ impl Template {
     }
 
     /// Serves a few requests with a fault; how the process ended.
-    fn serve(&self, place: &Place, mode: &str, at: u64) -> Finished {
+    pub(crate) fn serve(&self, place: &Place, mode: &str, at: u64, env: &[(&str, PathBuf)]) -> Finished {
         let mut serve = place.serve_command();
         preload(&mut serve, place, mode, at);
+        serve.envs(env.iter().map(|(name, value)| (name, value)));
         let server = match ready(Process::spawn(serve)) {
             Ok(server) => server,
             Err(finished) => return finished,
@@ -167,13 +178,10 @@ impl Template {
 #[test]
 fn what_was_acknowledged_survives_every_fault() {
     let template = Template::new();
-    let place = template.copy();
-    let finished = template.serve(&place, "count", 0);
-    assert_eq!(finished.code, Some(0), "{finished:?}");
-    let points = points(take_trace(&place).calls, SAMPLE, &mut Random(6));
+    let points = points(template.count(), SAMPLE, &mut Random(6));
     try_all(&points, |point| {
         let place = template.copy();
-        let finished = template.serve(&place, point.mode, point.at);
+        let finished = template.serve(&place, point.mode, point.at, &[]);
         let fault = take_trace(&place).fault?;
         let outcome = outcome(point, &fault, &finished);
         if point.at % 2 == 0 {

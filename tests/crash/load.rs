@@ -36,25 +36,33 @@ pub(crate) struct Shop {
 impl Shop {
     /// Makes them, through the ledger like everything else. `name` tells them from those of another shop.
     pub(crate) fn open(http: &mut Http, ledger: &mut Ledger, name: &str) -> Shop {
+        Shop::try_open(http, ledger, name).expect("an answer")
+    }
+
+    /// As [`Shop::open`], on a server that may end.
+    pub(crate) fn try_open(http: &mut Http, ledger: &mut Ledger, name: &str) -> io::Result<Shop> {
         let mut make = |path: &str, body: Value| {
             let key = format!("shop-{}{}", body["name"].as_str().expect("a name"), path.replace('/', "-"));
-            let intent = Intent { key, path: path.to_owned(), body };
-            let (status, answer) = ledger.send(http, &intent).expect("an answer");
+            let (status, answer) = ledger.send(http, &Intent { key, path: path.to_owned(), body })?;
+            if status >= 500 {
+                return Err(io::Error::other(answer.to_string()));
+            }
             assert_eq!(status, 201, "{answer}");
-            answer
+            Ok(answer)
         };
         let text = |value: &Value| value.as_str().expect("an id").to_owned();
-        let variants = ["A", "B", "C"].map(|sku| {
+        let (mut variants, mut places) = (Vec::new(), Vec::new());
+        for sku in ["A", "B", "C"] {
             let sku = format!("{name}{sku}");
-            let made = make("/v1/products", json!({"name": sku, "variants": [{"sku": sku}]}));
-            text(&made["variants"][0]["id"])
-        });
-        let places = [("NORTH", "FORBID"), ("SOUTH", "FORBID"), ("TILL", "ALLOW")].map(|(code, policy)| {
+            let made = make("/v1/products", json!({"name": sku, "variants": [{"sku": sku}]}))?;
+            variants.push(text(&made["variants"][0]["id"]));
+        }
+        for (code, policy) in [("NORTH", "FORBID"), ("SOUTH", "FORBID"), ("TILL", "ALLOW")] {
             let code = format!("{name}{code}");
             let place = json!({"code": code, "name": code, "negativePolicy": policy});
-            text(&make("/v1/locations", place)["id"])
-        });
-        Shop { variants: variants.into(), places: places.into() }
+            places.push(text(&make("/v1/locations", place)?["id"]));
+        }
+        Ok(Shop { variants, places })
     }
 }
 
@@ -87,6 +95,26 @@ impl Caller {
             self.shop.variants.push(answer["variants"][0]["id"].as_str().expect("an id").to_owned());
         }
         Ok((status, answer))
+    }
+
+    /// Receives goods, many lines at once, of a thousand bytes each.
+    pub(crate) fn receive(&mut self, lines: u64) -> io::Result<(u16, Value)> {
+        self.number += 1;
+        let key = format!("{}-{}", self.name, self.number);
+        let movements: Vec<Value> = (1..=lines)
+            .map(|line| {
+                let (variant, place) =
+                    (self.random.pick(&self.shop.variants), self.random.pick(&self.shop.places));
+                json!({
+                    "kind": "purchase.receipt", "variantId": variant, "locationId": place,
+                    "quantity": (1 + self.random.below(9)).to_string(),
+                    "unitCost": {"currency": CURRENCY, "amount": "1.37"}, "note": "as counted ".repeat(80),
+                    "source": {"type": "goods_receipt", "id": key, "lineId": line.to_string()},
+                })
+            })
+            .collect();
+        let path = "/v1/movements:batchCreate".to_owned();
+        self.ledger.send(&mut self.http, &Intent { key, path, body: json!({"movements": movements}) })
     }
 
     fn next(&mut self) -> Intent {

@@ -49,15 +49,24 @@ impl Finished {
 
     /// The sentence for people at its end: what happened, and what to do.
     pub(crate) fn sentence(&self) -> &str {
-        assert!(!self.stderr.contains("panicked"), "{self:?}");
+        self.complaint().unwrap_or_else(|lack| panic!("{lack}"))
+    }
+
+    /// As [`Finished::sentence`], or what is wrong about it.
+    pub(crate) fn complaint(&self) -> Result<&str, String> {
         let sentence = self.stderr.lines().rev().find_map(|line| line.strip_prefix("error: "));
-        let sentence = sentence.unwrap_or_else(|| panic!("no sentence: {self:?}"));
-        for internal in ["Some(", "Err(", "Error", "::", "Os {"] {
-            assert!(!sentence.contains(internal), "'{internal}': {sentence}");
+        let Some(sentence) = sentence.filter(|_| !self.stderr.contains("panicked")) else {
+            return Err(format!("no sentence: {self:?}"));
+        };
+        let internals = ["Some(", "Err(", "Error", "::", "Os {"];
+        if let Some(internal) = internals.iter().find(|internal| sentence.contains(**internal)) {
+            return Err(format!("'{internal}': {sentence}"));
         }
-        let advice = ["start", "backup", "--data", "make room", "free", "newer version", "stop that"];
-        assert!(advice.iter().any(|advice| sentence.contains(advice)), "what to do? {sentence}");
-        sentence
+        let advice = ["start", "backup", "--data", "make room", "free", "newer version", "name another"];
+        match advice.iter().any(|advice| sentence.contains(advice)) {
+            true => Ok(sentence),
+            false => Err(format!("what to do? {sentence}")),
+        }
     }
 }
 

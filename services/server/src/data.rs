@@ -134,10 +134,15 @@ fn stop(path: &Path, why: &str) {
     runtime::fatal::exit(why)
 }
 
-/// What the operating system said, where `why` has it in the engine's words.
+/// The reason of a store in plain words: it may have those of the engine.
 fn cause(why: &str) -> &str {
     let said = why.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
-    said.map_or(why, |(said, _)| said).trim_end_matches('.')
+    match said {
+        _ if why.contains("disk is full") => "the disk is full",
+        Some((said, _)) => said,
+        None if why.contains("FjallError") => "the storage engine gave up",
+        None => why.trim_start_matches("writing stopped: ").trim_end_matches('.'),
+    }
 }
 
 fn is_store(data: &Path, name: &str) -> bool {
@@ -176,8 +181,10 @@ fn failure(data: &Path, error: OpenError) -> Failure {
              folder with --data",
             data.display()
         )),
-        OpenError::Damaged { path, what } => match what.strip_prefix("FjallError: ") {
-            Some(what) => damaged(data, &path, &format!("the storage engine cannot read its files ({what})")),
+        OpenError::Damaged { path, what } => match what.split_once("FjallError: ") {
+            Some((_, what)) => {
+                damaged(data, &path, &format!("the storage engine cannot read its files ({what})"))
+            }
             None => damaged(data, &path, &what),
         },
         OpenError::DataLost { path, acknowledged, recovered } => lost(data, &path, acknowledged, recovered),
@@ -231,11 +238,12 @@ fn make_folder(path: &Path) -> Result<(), Failure> {
     made.map_err(|error| io_failure(path, "cannot be made", &error))
 }
 
-/// A secret of 32 bytes, which `what` calls for people; made with the store that needs it.
+/// A secret of 32 bytes and their checksum, which `what` calls for people; made with the store that needs it.
 fn secret(data: &Path, name: &str, what: &str, must_exist: bool) -> Result<[u8; 32], Failure> {
     let path = data.join("secrets").join(name);
     match fs::read(&path) {
-        Ok(bytes) => bytes.try_into().map_err(|_| damaged(data, &path, &format!("{what} has not 32 bytes"))),
+        Ok(bytes) => read_secret(&bytes)
+            .ok_or_else(|| damaged(data, &path, &format!("{what} is not the one that was written"))),
         Err(error) if error.kind() != ErrorKind::NotFound => Err(io_failure(&path, "cannot be read", &error)),
         // With another one no API key would work, and no signature would fit, any more.
         Err(_) if must_exist => Err(damaged(data, &path, &format!("{what} is missing"))),
@@ -244,10 +252,17 @@ fn secret(data: &Path, name: &str, what: &str, must_exist: bool) -> Result<[u8; 
             getrandom::fill(&mut secret)
                 .map_err(|error| Failure::Machine(format!("the system gives no randomness: {error}")))?;
             make_folder(&data.join("secrets"))?;
-            write_synced(&path, &secret)?;
+            let checksum = crc32fast::hash(&secret).to_be_bytes();
+            write_synced(&path, &[secret.as_slice(), &checksum].concat())?;
             Ok(secret)
         }
     }
+}
+
+/// The secret, if its checksum says so. The first folders have none.
+fn read_secret(bytes: &[u8]) -> Option<[u8; 32]> {
+    let (secret, checksum) = bytes.split_first_chunk()?;
+    (checksum.is_empty() || checksum == crc32fast::hash(secret).to_be_bytes()).then_some(*secret)
 }
 
 /// What the witness of the audit logs remembers: a file for each log, apart from the store of the logs.
@@ -327,12 +342,31 @@ pub(crate) fn running_url(data: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::cause;
+    use super::{cause, read_secret};
 
     #[test]
     fn a_cause_is_told_in_plain_words() {
         let engine = r#"writing stopped: FjallError: Io(Os { code: 5, kind: Uncategorized, message: "Input/output error" })"#;
         assert_eq!(cause(engine), "Input/output error");
-        assert_eq!(cause("writing stopped: the disk is full"), "writing stopped: the disk is full");
+        assert_eq!(cause("writing stopped: FjallError: Poisoned"), "the storage engine gave up");
+        let full = "writing stopped: FjallError: Poisoned; the disk is full: free some space and start again";
+        assert_eq!(cause(full), "the disk is full");
+        assert_eq!(cause("writing stopped: the writer panicked"), "the writer panicked");
+    }
+
+    #[test]
+    fn a_changed_secret_is_noticed() {
+        let key = [7; 32];
+        let written = [key.as_slice(), &crc32fast::hash(&key).to_be_bytes()].concat();
+        assert_eq!(read_secret(&written), Some(key));
+        assert_eq!(read_secret(&key), Some(key), "written before there was a checksum");
+        for at in 0..written.len() {
+            let mut changed = written.clone();
+            changed[at] ^= 1;
+            assert_eq!(read_secret(&changed), None);
+        }
+        for len in (0..32).chain(33..36) {
+            assert_eq!(read_secret(&written[..len]), None);
+        }
     }
 }
