@@ -181,12 +181,11 @@ fn failure(data: &Path, error: OpenError) -> Failure {
              folder with --data",
             data.display()
         )),
-        OpenError::Damaged { path, what } => match what.split_once("FjallError: ") {
-            Some((_, what)) => {
-                damaged(data, &path, &format!("the storage engine cannot read its files ({what})"))
-            }
-            None => damaged(data, &path, &what),
-        },
+        OpenError::Damaged { path, what } if what.contains("FjallError") => {
+            tracing::warn!("the storage engine says of '{}': {what}", path.display());
+            damaged(data, &path, "the storage engine cannot read its files")
+        }
+        OpenError::Damaged { path, what } => damaged(data, &path, &what),
         OpenError::DataLost { path, acknowledged, recovered } => lost(data, &path, acknowledged, recovered),
         OpenError::Io { path, doing, source } => {
             io_failure(&path, &format!("cannot be opened ({doing})"), &source)

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 8 | `cpframe1` |
 //! | 4 | bytes of the payload |
-//! | 4 | CRC-32 of everything else |
+//! | 4 | CRC32 of everything else |
 //! | 8 | number of the group |
 //! | 16 | the store |
 //! | 32 | hash over all groups up to this one |

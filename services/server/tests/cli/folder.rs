@@ -53,7 +53,7 @@ fn copy(from: &Path, to: &Path) {
 fn a_newer_format_is_left_to_a_newer_version() {
     let folder = made();
     for (file, ours, newer) in [
-        ("stock/format", "cargo-pilot journal 1", "cargo-pilot journal 99"),
+        ("stock/format", "cargo-pilot journal 2", "cargo-pilot journal 99"),
         ("layout", "cargo-pilot data 1", "cargo-pilot data 99"),
     ] {
         let path = folder.path().join("data").join(file);
@@ -94,7 +94,7 @@ fn changed_files_are_damage() {
     for (file, word) in [
         ("stock/format", "damaged"),
         ("stock/acknowledged", "damaged"),
-        ("tenant/engine/0.jnl", "older than what was acknowledged"),
+        ("tenant/log/0.log", "older than what was acknowledged"),
         ("catalog/engine/version", "damaged"),
         ("secrets/pepper", "damaged"),
         ("layout", "damaged"),
@@ -106,11 +106,13 @@ fn changed_files_are_damage() {
         fs::write(&path, bytes).unwrap();
     }
     // A single bit in the middle of what was written.
-    let path = data.join("stock/engine/0.jnl");
+    let path = data.join("stock/log/0.log");
     let bytes = fs::read(&path).unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
     for at in [end / 3, end / 2, end - 40] {
         let mut flipped = bytes.clone();
+        // Between two groups there may be nothing.
+        let at = bytes[..at].iter().rposition(|byte| *byte != 0).unwrap();
         flipped[at] ^= 4;
         fs::write(&path, flipped).unwrap();
         assert_refused(folder.path(), 74, &["backup"]);
@@ -135,8 +137,8 @@ fn a_folder_of_somebody_else_is_left_alone() {
 #[test]
 fn a_rolled_back_copy_is_refused() {
     let folder = made();
-    let (engine, old) = (folder.path().join("data/stock/engine"), folder.path().join("old"));
-    copy(&engine, &old);
+    let (store, old) = (folder.path().join("data/stock"), folder.path().join("old"));
+    copy(&store, &old);
     let server = Server::start(folder.path(), &["--demo"]);
     let mut http = server.demo();
     let variant = http.get("/v1/variants?sku=MUG-BLUE")["variants"][0]["id"].clone();
@@ -147,8 +149,11 @@ fn a_rolled_back_copy_is_refused() {
     });
     http.post("/v1/movements", "one", &sale);
     server.stop();
-    fs::remove_dir_all(&engine).unwrap();
-    copy(&old, &engine);
+    // All of it but what tells how far it was.
+    for part in ["log", "engine"] {
+        fs::remove_dir_all(store.join(part)).unwrap();
+        copy(&old.join(part), &store.join(part));
+    }
 
     assert_refused(
         folder.path(),
