@@ -3,12 +3,14 @@
 //! Read in this order: [`envelope`] (one entry under way), [`source`] (what a consumer hears from: a bus
 //! that wakes it and a journal that it reads), [`in_process`] (the bus of one process: a cursor over the
 //! journals of a store), [`sink`] (where effects and cursors are kept, together), [`consumer`] (the loop),
-//! [`check`] (proof of completeness against the heads of the journals).
+//! [`check`] (proof of completeness against the heads of the journals), [`model`] (read models that are rebuilt
+//! beside the live ones).
 
 pub mod check;
 pub mod consumer;
 pub mod envelope;
 pub mod in_process;
+pub mod model;
 pub mod sink;
 pub mod source;
 

@@ -1,6 +1,7 @@
 //! Consumers over the bus of one process, with everything that may go wrong.
 
 mod faults;
+mod model;
 mod world;
 
 use std::sync::Arc;
