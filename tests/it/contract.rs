@@ -15,6 +15,8 @@ mod roles;
 mod sample;
 mod send;
 
+pub(crate) use home::Home;
+
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _};
 use proto::MethodRule;
 use proto::api::v1::Field as Options;

@@ -4,8 +4,9 @@
 //! client), `door` (REST and gRPC), `contract` (every RPC, from the descriptors: isolation, credentials,
 //! roles, headers, bad fields, repeats), `speaker` and `shop` (the same words over REST and gRPC), then
 //! stories: `story`, `valuation`, `ledger`, `batches`, `paging`, `prices`, `catalogue`, `bad_input`, `tenants`,
-//! `races`, `pages`. `errors` fails a test when an error is logged.
+//! `races`, `pages`, `audit`. `errors` fails a test when an error is logged.
 
+mod audit;
 mod bad_input;
 mod batches;
 mod catalogue;

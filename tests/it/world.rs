@@ -86,6 +86,7 @@ impl World {
                 witness: [9; 32],
                 memory: Arc::new(ShortMemory::default()),
             },
+            feeds: None,
             pepper: [7; 32],
             gateway: gateway::Config::default(),
         });

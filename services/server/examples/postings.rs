@@ -91,7 +91,7 @@ fn platform() -> Platform {
     let audit = store();
     let audit_keys = AuditKeys { log: [8; 32], witness: [9; 32], memory: Arc::new(ShortMemory::default()) };
     let gateway = gateway::Config::default();
-    let parts = Parts { tenant, catalog, stock, audit, audit_keys, pepper: [7; 32], gateway };
+    let parts = Parts { tenant, catalog, stock, audit, audit_keys, feeds: None, pepper: [7; 32], gateway };
     Platform::start(parts).expect("a platform")
 }
 

@@ -10,12 +10,12 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::ProgressState;
 
-use crate::{import, init, serve, verify};
+use crate::{export, import, init, serve, verify, verify_audit};
 
 const AFTER_HELP: &str = "\
 Begin with `cargo-pilot serve --demo`: it prints a URL and an API key to try.
 
-Exit codes: 0 done; 64 wrong arguments or settings; 65 wrong rows, or a ledger that does not add up;
+Exit codes: 0 done; 64 wrong arguments or settings; 65 wrong rows, or a ledger or log that does not add up;
 69 the server does not answer; 74 this machine (port, disk, damaged data); 75 the data folder is in use.";
 
 /// Inventory on a ledger, for businesses with more than one warehouse or company.
@@ -46,10 +46,12 @@ enum Command {
     /// All rows are checked first; one wrong row, and nothing is imported. Each row is posted once, however often
     /// the import runs: after an interruption, run the same command again.
     Import(Import),
-    /// Re-computes every hash chain, balance and value from the entries.
+    /// Re-computes every hash chain, balance and value from the entries, and compares the audit log with them.
     ///
-    /// The server on the data folder must be stopped.
+    /// The server on the data folder must be stopped. `verify audit FILE…` checks exported audit logs instead.
     Verify(Verify),
+    /// Writes the audit log of a running server into a file that is checked without it.
+    Export(Export),
 }
 
 /// `serve`.
@@ -138,8 +140,76 @@ pub struct Import {
 
 /// `verify`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Verify {
+    /// What to check instead of the data folder.
+    #[command(subcommand)]
+    pub what: Option<VerifyWhat>,
     /// Folder of all data.
+    #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
+    pub data: PathBuf,
+    /// Prints one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `verify` checks instead of the data folder.
+#[derive(Debug, Subcommand)]
+pub enum VerifyWhat {
+    /// Checks exported audit logs from their files alone.
+    ///
+    /// Signatures, tree, contents and journals of each file, and that each file continues the one before it.
+    Audit(VerifyAudit),
+}
+
+/// `verify audit`.
+#[derive(Debug, Args)]
+pub struct VerifyAudit {
+    /// Exported audit logs of one tenant, the oldest first.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Public key of the log, as a checkpoint names it: get it from a source that you trust.
+    #[arg(long, value_name = "KEY")]
+    pub log_key: String,
+    /// Public key of the witness.
+    #[arg(long, value_name = "KEY")]
+    pub witness_key: String,
+    /// A signed checkpoint that was kept elsewhere, which the first file must continue.
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Prints one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// What to export.
+    #[command(subcommand)]
+    pub what: ExportWhat,
+}
+
+/// What `export` writes.
+#[derive(Debug, Subcommand)]
+pub enum ExportWhat {
+    /// The whole audit log of the tenant that the API key belongs to, with all contents.
+    Audit(ExportAudit),
+}
+
+/// `export audit`.
+#[derive(Debug, Args)]
+pub struct ExportAudit {
+    /// File to write; it must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub into: PathBuf,
+    /// URL of the server; by default that of the server that runs on the data folder.
+    #[arg(long)]
+    pub url: Option<String>,
+    /// API key; by default that of the demo tenant in the data folder.
+    #[arg(long, env = "CARGO_PILOT_KEY", hide_env_values = true)]
+    pub key: Option<String>,
+    /// Data folder of the server, where URL and key are found when they are not given.
     #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
     pub data: PathBuf,
     /// Prints one line of JSON.
@@ -197,7 +267,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) => serve::run(&serve),
         Command::Init(init) => init::run(&init),
         Command::Import(import) => import::run(&import),
+        Command::Verify(Verify { what: Some(VerifyWhat::Audit(audit)), .. }) => verify_audit::run(&audit),
         Command::Verify(verify) => verify::run(&verify),
+        Command::Export(Export { what: ExportWhat::Audit(audit) }) => export::run(&audit),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -21,7 +21,7 @@ use audit::witness::Memory;
 use journal_embedded::{EmbeddedStore, OpenError, Options};
 
 use crate::cli::{Failure, complain};
-use crate::platform::{AuditKeys, Parts, Platform};
+use crate::platform::{AuditKeys, Feeds, Parts, Platform};
 
 /// First line of the file `layout`, before its version.
 const LAYOUT: &str = "cargo-pilot data ";
@@ -109,6 +109,12 @@ impl Stores {
                 witness: self.audit_witness_key,
                 memory: Arc::new(WitnessFolder(self.data.join("audit-witness"))),
             },
+            feeds: Some(Feeds {
+                tenant: self.tenant.clone(),
+                catalog: self.catalog.clone(),
+                stock: self.stock.clone(),
+                audit: self.audit.clone(),
+            }),
             pepper: self.pepper,
             gateway,
         };

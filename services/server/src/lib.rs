@@ -1,16 +1,19 @@
 //! The executable `cargo-pilot`. Services and stores are wired here and nowhere else.
 //!
 //! Read in this order: [`cli`] (commands and exit codes), `data` (the data folder), `platform` (all
-//! services in one process), `serve`, `demo`, `init`, `import`, `verify`.
+//! services in one process), `serve`, `demo`, `init`, `import`, `verify`,
+//! `export` and `verify_audit` (audit logs as files).
 
 pub mod cli;
 mod data;
 mod demo;
+mod export;
 mod import;
 mod init;
 pub mod platform;
 mod serve;
 mod verify;
+mod verify_audit;
 
 pub use cli::run;
 pub use platform::Platform;

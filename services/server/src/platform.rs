@@ -5,6 +5,7 @@ use std::sync::Arc;
 use audit::witness::{LocalWitness, Memory};
 use audit::{Describe, Source};
 use gateway::Gateway;
+use journal::feed::FeedStore;
 use journal::{Env, SharedStore, SystemEnv};
 use rpc::{Guard, Minter, Permissions, System, Transport, Verifier};
 use tonic::service::Routes;
@@ -31,10 +32,24 @@ pub struct Parts {
     pub audit: SharedStore,
     /// Keys and memory of the audit log.
     pub audit_keys: AuditKeys,
+    /// The same stores, if they tell what changed; without, the audit log looks at all heads again and again.
+    pub feeds: Option<Feeds>,
     /// Key of the hashes of API keys.
     pub pepper: [u8; 32],
     /// Settings of the public door.
     pub gateway: gateway::Config,
+}
+
+/// Stores that tell what changed.
+pub struct Feeds {
+    /// Of the tenant service.
+    pub tenant: Arc<dyn FeedStore>,
+    /// Of the catalog service.
+    pub catalog: Arc<dyn FeedStore>,
+    /// Of the stock service.
+    pub stock: Arc<dyn FeedStore>,
+    /// Of the audit service.
+    pub audit: Arc<dyn FeedStore>,
 }
 
 /// What signs the audit log.
@@ -109,25 +124,26 @@ impl Platform {
 
 /// The audit service over the journals of all services.
 fn audit(parts: &Parts, env: Arc<dyn Env>) -> audit::Service {
-    let own = Source::swept(audit::records::SERVICE, parts.audit.clone(), audit::describe());
+    let feeds = parts.feeds.as_ref();
+    let source = |service, store: &SharedStore, feed: Option<&Arc<dyn FeedStore>>, describe| match feed {
+        Some(feed) => Source::fed(service, Arc::clone(feed), describe),
+        None => Source::swept(service, store.clone(), describe),
+    };
+    let tenants =
+        Describe { resource: tenant::records::describe::resource, action: tenant::records::describe::action };
+    let products = Describe { resource: catalog::describe::resource, action: catalog::describe::action };
+    let items =
+        Describe { resource: stock::records::describe::resource, action: stock::records::describe::action };
+    let sources = vec![
+        source("tenant", &parts.tenant, feeds.map(|feeds| &feeds.tenant), tenants),
+        source("catalog", &parts.catalog, feeds.map(|feeds| &feeds.catalog), products),
+        source("stock", &parts.stock, feeds.map(|feeds| &feeds.stock), items),
+    ];
+    let feed = feeds.map(|feeds| &feeds.audit);
+    let own = source(audit::records::SERVICE, &parts.audit, feed, audit::describe());
     let keys = &parts.audit_keys;
     let memory = Arc::clone(&keys.memory);
     let witness = LocalWitness::new(audit::config::WITNESS, &keys.witness, memory);
     let config = audit::Config { log_seed: keys.log };
-    let sources = audited(&parts.tenant, &parts.catalog, &parts.stock);
     audit::Service::new(own, sources, env, Arc::new(witness), config)
-}
-
-/// The journals whose entries become leaves, beside those of the audit service itself.
-pub(crate) fn audited(tenant: &SharedStore, catalog: &SharedStore, stock: &SharedStore) -> Vec<Source> {
-    let (of_tenant, of_catalog) = (tenant::records::describe::resource, catalog::describe::resource);
-    let tenants = Describe { resource: of_tenant, action: tenant::records::describe::action };
-    let products = Describe { resource: of_catalog, action: catalog::describe::action };
-    let resource = stock::records::describe::resource;
-    let items = Describe { resource, action: stock::records::describe::action };
-    vec![
-        Source::swept("tenant", tenant.clone(), tenants),
-        Source::swept("catalog", catalog.clone(), products),
-        Source::swept("stock", stock.clone(), items),
-    ]
 }

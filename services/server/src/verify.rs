@@ -1,11 +1,12 @@
 //! `verify`: re-computes everything that is stored from the entries.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use ids::{AggregateId, TenantId};
 use indicatif::{ProgressBar, ProgressStyle};
-use journal::store::Head;
+use journal::store::{Head, Store as _};
 use journal::verify::Finding;
 use journal::{Journal, Scope, SharedStore, SystemEnv};
 use serde_json::json;
@@ -24,6 +25,8 @@ struct Report {
     entries: u64,
     faults: Vec<String>,
     fault_count: u64,
+    /// What is at fault by itself: nothing follows from it.
+    faulty: HashSet<(&'static str, TenantId, AggregateId)>,
 }
 
 impl Report {
@@ -58,7 +61,7 @@ async fn all(stores: &Stores, json: bool) -> Result<Report, Failure> {
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({rate})") {
         bar.set_style(style.with_key("rate", cli::rate));
     }
-    let services: [(&str, SharedStore); 4] = [
+    let services: [(&'static str, SharedStore); 4] = [
         ("tenant", stores.tenant.clone()),
         ("catalog", stores.catalog.clone()),
         ("stock", stores.stock.clone()),
@@ -75,12 +78,48 @@ async fn all(stores: &Stores, json: bool) -> Result<Report, Failure> {
             })?,
         }
     }
+    follow(stores, &mut report).await?;
     bar.finish_and_clear();
     Ok(report)
 }
 
+/// Compares the audit log with the journals that it follows. What it has not taken in yet it will, at the next
+/// start; what it has taken in must still be there.
+async fn follow(stores: &Stores, report: &mut Report) -> Result<(), Failure> {
+    let platform = stores.platform(gateway::Config::default())?;
+    let (app, store) = (platform.audit.app(), &stores.audit);
+    let failed = |error: &dyn std::error::Error| {
+        Failure::Machine(format!("the audit log cannot be compared with the journals: {error}"))
+    };
+    let mut after = None;
+    loop {
+        let page = store.aggregates(after, PAGE).await.map_err(|error| failed(&error))?;
+        let Some((tenant, aggregate, _)) = page.last() else { return Ok(()) };
+        after = Some((*tenant, *aggregate));
+        for (tenant, ..) in page.iter().filter(|(_, found, _)| *found == audit::records::log_id()) {
+            let mut from = None;
+            loop {
+                let found = app.completeness(*tenant, from, PAGE).await.map_err(|error| failed(&error))?;
+                for gap in found.gaps {
+                    if gap.contradicts && !report.faulty.contains(&(gap.service, *tenant, gap.aggregate)) {
+                        report.fault(format!(
+                            "audit: the log has {} entries of {} {} of {tenant} that its journal does not have, or has \
+                             otherwise",
+                            gap.covered, gap.service, gap.aggregate
+                        ));
+                    }
+                }
+                from = found.next;
+                if from.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
 async fn one(
-    service: &str,
+    service: &'static str,
     store: &SharedStore,
     report: &mut Report,
     bar: &ProgressBar,
@@ -98,6 +137,9 @@ async fn one(
                 finding => finding?,
             };
             report.records += 1;
+            if !finding.faults.is_empty() {
+                report.faulty.insert((service, tenant, aggregate));
+            }
             report.entries += finding.entries;
             for fault in finding.faults {
                 report.fault(format!("{service} {aggregate} of {tenant}: {fault}"));

@@ -98,23 +98,29 @@ pub(crate) struct Client {
     key: MetadataValue<Ascii>,
 }
 
+/// Reaches the server, for a caller with an API key.
+pub(crate) async fn channel(url: &str, key: &str) -> Result<(Channel, MetadataValue<Ascii>), Failure> {
+    let bearer = format!("Bearer {}", key.trim()).parse();
+    let key = bearer.map_err(|_| Failure::Usage("the API key has characters that no key has".into()))?;
+    let endpoint = Endpoint::from_shared(url.trim_end_matches('/').to_owned()).ok();
+    let Some(endpoint) = endpoint.filter(|endpoint| endpoint.uri().scheme_str() == Some("http")) else {
+        return Err(Failure::Usage(format!("--url '{url}' must look like http://127.0.0.1:8080")));
+    };
+    let endpoint = endpoint
+        .connect_timeout(CONNECT)
+        .timeout(ANSWER)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PONG_WITHIN);
+    let channel = endpoint.connect().await.map_err(|_| {
+        Failure::Unavailable(format!("no server answers at '{url}': start it with `cargo-pilot serve`"))
+    })?;
+    Ok((channel, key))
+}
+
 impl Client {
     pub(crate) async fn connect(url: &str, key: &str) -> Result<Client, Failure> {
-        let bearer = format!("Bearer {}", key.trim()).parse();
-        let key = bearer.map_err(|_| Failure::Usage("the API key has characters that no key has".into()))?;
-        let endpoint = Endpoint::from_shared(url.trim_end_matches('/').to_owned()).ok();
-        let Some(endpoint) = endpoint.filter(|endpoint| endpoint.uri().scheme_str() == Some("http")) else {
-            return Err(Failure::Usage(format!("--url '{url}' must look like http://127.0.0.1:8080")));
-        };
-        let endpoint = endpoint
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PONG_WITHIN);
-        let channel = endpoint.connect().await.map_err(|_| {
-            Failure::Unavailable(format!("no server answers at '{url}': start it with `cargo-pilot serve`"))
-        })?;
+        let (channel, key) = channel(url, key).await?;
         Ok(Client {
             catalog: CatalogServiceClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX),
             stock: StockServiceClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX),

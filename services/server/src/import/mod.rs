@@ -9,11 +9,13 @@
 //! and with what the server has), `client` (the server), `send`, `report`.
 
 mod check;
-mod client;
+pub(crate) mod client;
 mod files;
 mod report;
 mod rows;
 mod send;
+
+use std::path::Path;
 
 use crate::cli::{self, Failure, Import};
 use crate::data;
@@ -31,7 +33,7 @@ pub(crate) fn run(args: &Import) -> Result<(), Failure> {
         report.finish_checked(&plan);
         return Ok(());
     }
-    let (url, key) = server(args)?;
+    let (url, key) = server(&args.data, args.url.clone(), args.key.clone())?;
     cli::run_async(async {
         let client = Client::connect(&url, &key).await?;
         let known = client.known(files.have_movements()).await?;
@@ -46,16 +48,19 @@ pub(crate) fn run(args: &Import) -> Result<(), Failure> {
     })
 }
 
-/// Where the server is, and the key for it.
-fn server(args: &Import) -> Result<(String, String), Failure> {
-    let data = args.data.as_path();
-    let url = args.url.clone().or_else(|| data::running_url(data)).ok_or_else(|| {
+/// Where the server is, and the key for it: what was given, or what the data folder says.
+pub(crate) fn server(
+    data: &Path,
+    url: Option<String>,
+    key: Option<String>,
+) -> Result<(String, String), Failure> {
+    let url = url.or_else(|| data::running_url(data)).ok_or_else(|| {
         Failure::Usage(format!(
             "no server runs on '{}': start it with `cargo-pilot serve`, or name another one with --url",
             data.display()
         ))
     })?;
-    let key = args.key.clone().or_else(|| data::demo_key(data)).ok_or_else(|| {
+    let key = key.or_else(|| data::demo_key(data)).ok_or_else(|| {
         Failure::Usage("an API key is needed: give it with --key or in CARGO_PILOT_KEY".to_owned())
     })?;
     Ok((url, key))

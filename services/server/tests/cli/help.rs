@@ -8,7 +8,7 @@ use crate::process::run;
 fn every_command_explains_itself() {
     let folder = tempdir().unwrap();
     let help = run(folder.path(), ["--help"]).ok();
-    for word in ["serve", "init", "import", "verify", "serve --demo", "Exit codes"] {
+    for word in ["serve", "init", "import", "verify", "export", "serve --demo", "Exit codes"] {
         assert!(help.contains(word), "{help}");
     }
     for command in ["serve", "init", "import", "verify"] {
@@ -18,6 +18,10 @@ fn every_command_explains_itself() {
         }
         let longest = help.lines().map(|line| line.chars().count()).max();
         assert!(longest <= Some(100), "{help}");
+    }
+    for args in [["verify", "audit", "--help"], ["export", "audit", "--help"]] {
+        let help = run(folder.path(), args).ok();
+        assert!(help.contains("FILE") && help.contains("--json"), "{help}");
     }
     assert!(run(folder.path(), ["--version"]).ok().starts_with("cargo-pilot "));
 }
@@ -45,6 +49,7 @@ fn wrong_arguments_are_refused_on_standard_error() {
     check(&["serve", "--lisen", "127.0.0.1:0"], "--listen");
     check(&["serve", "--listen", "here"], "here");
     check(&["import"], "PATH");
+    check(&["verify", "audit", "a.audit"], "--log-key");
     check(&["init", "--name", "X"], "--currency");
     check(&["init", "--name", "X", "--country", "DE", "--currency", "EUR", "--costing", "lifo"], "fifo");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made");

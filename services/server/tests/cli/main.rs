@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers are tests too
 
+mod audit;
 mod crash;
 mod dataset;
 mod first_start;
