@@ -40,6 +40,7 @@ impl Process {
                 witness: [9; 32],
                 memory: Arc::new(ShortMemory::default()),
             },
+            feeds: None,
             pepper: [7; 32],
             gateway: gateway::Config::default(),
         };

@@ -8,7 +8,7 @@ use crate::tree::files;
 const ROWS: &str = include_str!("rows.txt");
 
 /// Three capitals and a hyphen that are no row.
-const OTHERS: [&str; 4] = ["SHA-", "UTF-", "ISO-", "RFC-"];
+const OTHERS: [&str; 5] = ["SHA-", "UTF-", "ISO-", "RFC-", "CRC-"];
 
 fn exists(row: &str) -> bool {
     let Some((group, name)) = row.split_once('-') else { return false };
