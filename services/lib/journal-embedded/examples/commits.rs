@@ -1,5 +1,5 @@
 //! Measures commits on a fresh store: single commits by 1, 8, 64 and 256 committers, then a bulk load in
-//! groups of 1,000.
+//! groups of 1,000, then the recovery of what no table has.
 //!
 //! `cargo run --release -p journal-embedded --example commits -- [seconds [bulk [directory]]]`
 //!
@@ -29,6 +29,7 @@ const LATENCY_US_MAX: u64 = 60_000_000;
 const BULK_GROUP: u64 = 1_000;
 const BULK_CALLERS: u64 = 8;
 const READS: u64 = 20_000;
+const RECOVERED_MAX: u64 = 1_000_000;
 
 static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
 
@@ -59,6 +60,20 @@ fn main() {
     drop(open(directory.path()));
     println!("reopened and closed in {} ms; {}", start.elapsed().as_millis(), memory());
     println!("on disk: {} B/commit", disk(directory.path()) / bulk);
+
+    // All in the log, none in the tables: as after a crash, and far more than is ever left to them.
+    let directory = tempfile::tempdir_in(&parent).expect("directory");
+    let unbounded = Options { generation_bytes: usize::MAX / 4, ..Options::default() };
+    let open = || Arc::new(EmbeddedStore::open(directory.path(), unbounded.clone()).expect("open"));
+    runtime.block_on(load(open(), bulk.min(RECOVERED_MAX)));
+    let start = Instant::now();
+    drop(open());
+    println!(
+        "recovered {} commits in {} ms; {}",
+        bulk.min(RECOVERED_MAX),
+        start.elapsed().as_millis(),
+        memory()
+    );
 }
 
 fn open(path: &std::path::Path) -> SharedStore {
