@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::ProgressState;
 
-use crate::{export, import, init, serve, verify, verify_audit};
+use crate::{backup, export, import, init, restore, serve, verify, verify_audit};
 
 const AFTER_HELP: &str = "\
 Begin with `cargo-pilot serve --demo`: it prints a URL and an API key to try.
@@ -52,6 +52,14 @@ enum Command {
     Verify(Verify),
     /// Writes the audit log of a running server into a file that is checked without it.
     Export(Export),
+    /// Writes everything, the secrets too, into one file, while the server runs or not.
+    ///
+    /// What it holds is one moment of all services together; nobody waits for it.
+    Backup(Backup),
+    /// Makes a data folder from a backup, or puts one tenant of it back.
+    ///
+    /// The file is read to its end first: nothing is made from a damaged one.
+    Restore(Restore),
 }
 
 /// `serve`.
@@ -217,6 +225,40 @@ pub struct ExportAudit {
     pub json: bool,
 }
 
+/// `backup`.
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// Folder of all data.
+    #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
+    pub data: PathBuf,
+    /// File to write; it must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// Prints one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The backup.
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// Folder to make; empty, or not there. With --tenant also a folder whose server is stopped.
+    #[arg(long, value_name = "DIR", required_unless_present = "check", conflicts_with = "check")]
+    pub into: Option<PathBuf>,
+    /// Restores this tenant alone (its id, ten_…): what it has in the folder is replaced, others are not touched.
+    #[arg(long, value_name = "TENANT")]
+    pub tenant: Option<String>,
+    /// Only reads the file, and says whether it is whole and what it holds.
+    #[arg(long)]
+    pub check: bool,
+    /// Prints one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Why a command failed: its text says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -270,6 +312,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Verify(Verify { what: Some(VerifyWhat::Audit(audit)), .. }) => verify_audit::run(&audit),
         Command::Verify(verify) => verify::run(&verify),
         Command::Export(Export { what: ExportWhat::Audit(audit) }) => export::run(&audit),
+        Command::Backup(backup) => backup::run(&backup),
+        Command::Restore(restore) => restore::run(&restore),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

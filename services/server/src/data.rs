@@ -8,7 +8,8 @@
 //! DIR/secrets/audit-witness-key           co-signs them
 //! DIR/audit-witness/                      the last head of each audit log that was co-signed
 //! DIR/secrets/demo-api-key                the demo tenant's key, so that it can be shown again
-//! DIR/server.url                          while a server runs
+//! DIR/server.url  DIR/admin.sock          while a server runs
+//! DIR/restoring                           while a backup is being restored: nothing else uses the folder
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -22,6 +23,7 @@ use journal_embedded::{EmbeddedStore, OpenError, Options};
 
 use crate::cli::{Failure, complain};
 use crate::platform::{AuditKeys, Feeds, Parts, Platform};
+use crate::restore;
 
 /// First line of the file `layout`, before its version.
 const LAYOUT: &str = "cargo-pilot data ";
@@ -36,6 +38,11 @@ const STORES: [(&str, u64, usize); 4] = [
     ("stock", 24 * MIB, 8 << 20),
     ("audit", 4 * MIB, 4 << 20),
 ];
+
+/// Names of the stores.
+pub(crate) fn store_names() -> [&'static str; STORES.len()] {
+    STORES.map(|(name, ..)| name)
+}
 
 /// The stores of all services, and the secrets.
 pub(crate) struct Stores {
@@ -52,6 +59,7 @@ pub(crate) struct Stores {
 impl Stores {
     /// Opens or makes the stores below `data`.
     pub(crate) fn open(data: &Path, accept_loss: bool) -> Result<Stores, Failure> {
+        restore::refuse_unfinished(data)?;
         make_folder(data)?;
         let made = read_layout(data)?;
         // A store or secret that was there once is never made anew: that would be a silent loss.
@@ -121,9 +129,14 @@ impl Stores {
         Platform::start(parts).map_err(Failure::Machine)
     }
 
+    /// All stores, with their names. Whoever does something with every one of them takes them from here.
+    pub(crate) fn named(&self) -> [(&'static str, &Arc<EmbeddedStore>); STORES.len()] {
+        [("tenant", &self.tenant), ("catalog", &self.catalog), ("stock", &self.stock), ("audit", &self.audit)]
+    }
+
     /// Finishes what waits to be written. Blocks.
     pub(crate) fn close(&self) {
-        for store in [&self.audit, &self.stock, &self.catalog, &self.tenant] {
+        for (_, store) in self.named().into_iter().rev() {
             store.close();
         }
     }
@@ -156,7 +169,7 @@ fn is_store(data: &Path, name: &str) -> bool {
 }
 
 /// The stores that were made; none for a new folder.
-fn read_layout(data: &Path) -> Result<Vec<String>, Failure> {
+pub(crate) fn read_layout(data: &Path) -> Result<Vec<String>, Failure> {
     let path = data.join("layout");
     let text = match fs::read_to_string(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -180,7 +193,7 @@ fn write_layout(data: &Path) -> Result<(), Failure> {
     write_synced(&data.join("layout"), format!("{LAYOUT}{LAYOUT_VERSION}\n{stores}").as_bytes())
 }
 
-fn failure(data: &Path, error: OpenError) -> Failure {
+pub(crate) fn failure(data: &Path, error: OpenError) -> Failure {
     match error {
         OpenError::Locked { .. } => Failure::Locked(format!(
             "the data folder '{}' is in use by another cargo-pilot process: stop that one first, or name another \
@@ -225,7 +238,7 @@ fn lost(data: &Path, path: &Path, acknowledged: u64, recovered: u64) -> Failure 
 }
 
 /// What the operating system refused, and what to do about it.
-fn io_failure(path: &Path, what: &str, error: &io::Error) -> Failure {
+pub(crate) fn io_failure(path: &Path, what: &str, error: &io::Error) -> Failure {
     let advice = match error.kind() {
         ErrorKind::PermissionDenied => "start as the user that owns it, or name another folder with --data",
         ErrorKind::ReadOnlyFilesystem => "its file system is read-only; name another folder with --data",
@@ -238,7 +251,7 @@ fn io_failure(path: &Path, what: &str, error: &io::Error) -> Failure {
     Failure::Machine(format!("'{}' {what}: {error}: {advice}", path.display()))
 }
 
-fn make_folder(path: &Path) -> Result<(), Failure> {
+pub(crate) fn make_folder(path: &Path) -> Result<(), Failure> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| io_failure(path, "cannot be made", &error))
 }
@@ -307,7 +320,7 @@ pub(crate) fn keep_demo_key(data: &Path, key: &str) -> Result<(), Failure> {
 }
 
 /// Writes a file that only its user may read, synced, in one step.
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || {
         let draft = path.with_extension("new");

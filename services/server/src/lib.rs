@@ -2,8 +2,10 @@
 //!
 //! Read in this order: [`cli`] (commands and exit codes), `data` (the data folder), `platform` (all
 //! services in one process), `serve`, `demo`, `init`, `import`, `verify`,
-//! `export` and `verify_audit` (audit logs as files).
+//! `export` and `verify_audit` (audit logs as files), `backup` with `admin` (the door of a running server), `restore`.
 
+mod admin;
+mod backup;
 pub mod cli;
 mod data;
 mod demo;
@@ -11,6 +13,7 @@ mod export;
 mod import;
 mod init;
 pub mod platform;
+mod restore;
 mod serve;
 mod verify;
 mod verify_audit;

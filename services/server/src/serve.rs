@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tracing::info;
 
+use crate::admin::Admin;
 use crate::cli::{self, Failure, Serve, say};
 use crate::data::{self, Stores};
 use crate::demo;
@@ -50,12 +51,13 @@ async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
 
     let url = format!("http://{address}");
     let running = data::Running::at(data, &url);
+    let admin = Admin::open(data, stores.source(data));
     let consumers = platform.audit.consumers().start();
     platform.gateway.set_ready(true);
     announce(args, &url, key.as_deref(), data);
     gateway::serve(listener, platform.gateway.clone(), stop).await;
     consumers.stop().await;
-    drop(running);
+    drop((running, admin));
     let closed = tokio::task::spawn_blocking(move || stores.close()).await;
     closed.map_err(|error| Failure::Machine(format!("the stores did not close: {error}")))?;
     info!("stopped");

@@ -300,7 +300,9 @@ impl Contents {
 }
 
 /// Puts lists of changes over each other, the newest first.
-fn newest(lists: impl Iterator<Item = impl IntoIterator<Item = Change>>) -> BTreeMap<Vec<u8>, Option<Bytes>> {
+pub(crate) fn newest(
+    lists: impl Iterator<Item = impl IntoIterator<Item = Change>>,
+) -> BTreeMap<Vec<u8>, Option<Bytes>> {
     let mut changes = BTreeMap::new();
     for (key, value) in lists.flatten() {
         changes.entry(key).or_insert(value);
@@ -309,7 +311,7 @@ fn newest(lists: impl Iterator<Item = impl IntoIterator<Item = Change>>) -> BTre
 }
 
 /// Merges changes with stored records, both in order of the keys; a change hides the stored record.
-fn merge(
+pub(crate) fn merge(
     changes: BTreeMap<Vec<u8>, Option<Bytes>>,
     stored: impl Iterator<Item = Result<(Vec<u8>, Bytes), StoreError>>,
 ) -> impl Iterator<Item = Result<(Vec<u8>, Bytes), StoreError>> {
@@ -336,7 +338,7 @@ fn merge(
 }
 
 /// The smallest key behind all keys that begin with `prefix`.
-fn end_of(prefix: &[u8]) -> Bound<Vec<u8>> {
+pub(crate) fn end_of(prefix: &[u8]) -> Bound<Vec<u8>> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if last < u8::MAX {
@@ -356,6 +358,6 @@ fn as_ref(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
     bound.as_ref().map(Vec::as_slice)
 }
 
-fn bytes(value: impl AsRef<[u8]>) -> Bytes {
+pub(crate) fn bytes(value: impl AsRef<[u8]>) -> Bytes {
     Bytes::copy_from_slice(value.as_ref())
 }

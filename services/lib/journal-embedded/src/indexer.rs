@@ -28,7 +28,7 @@ pub(crate) struct Indexer {
 
 /// Tables that cannot be written.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(crate) enum Failure {
     #[error(transparent)]
     Engine(#[from] fjall::Error),
     #[error(transparent)]
@@ -63,7 +63,7 @@ impl Indexer {
 }
 
 /// Writes a generation; groups of the feed that are `forgotten` are not written, and removed.
-fn write(generation: &Generation, forgotten: u64, tables: &Tables) -> Result<(), Failure> {
+pub(crate) fn write(generation: &Generation, forgotten: u64, tables: &Tables) -> Result<(), Failure> {
     let scopes = generation.scopes();
     let entries = scopes.iter().flat_map(|&(tenant, aggregate)| {
         let entries = generation.all_entries((tenant, aggregate));

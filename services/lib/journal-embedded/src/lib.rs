@@ -9,11 +9,13 @@
 mod compact;
 mod contents;
 mod directory;
+mod dump;
 mod error;
 mod fatal;
 mod frame;
 mod history;
 mod indexer;
+mod load;
 mod log;
 mod mark;
 mod overlay;
@@ -25,8 +27,10 @@ mod store;
 mod tables;
 mod writer;
 
+pub use crate::dump::{Dump, Paused, Place, RawRecord, Section};
 pub use crate::error::OpenError;
 pub use crate::fatal::OnFatal;
+pub use crate::load::{LoadError, Loader};
 pub use crate::store::EmbeddedStore;
 
 /// How a store is opened.

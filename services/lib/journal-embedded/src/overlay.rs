@@ -239,6 +239,11 @@ impl Generations {
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten
     }
+
+    /// Those that do not change any more, the newest first.
+    pub(crate) fn frozen(&self) -> Vec<Arc<Generation>> {
+        self.frozen.iter().cloned().collect()
+    }
 }
 
 /// The generations, shared by the writer, the readers and the thread that writes the tables.
@@ -316,6 +321,17 @@ impl Overlay {
             }
             self.changed.wait(&mut progress);
         }
+        self.push_frozen(&mut progress);
+    }
+
+    /// Freezes the active generation, whatever is in it: from here on it does not change. Only between two groups.
+    pub(crate) fn freeze(&self) {
+        if self.generations.read().active.bytes > 0 {
+            self.push_frozen(&mut self.progress.lock());
+        }
+    }
+
+    fn push_frozen(&self, progress: &mut Progress) {
         let mut generations = self.generations.write();
         let full = std::mem::take(&mut generations.active);
         generations.active.at = full.at;

@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::dump::Pause;
 use crate::prepare::Group;
 
 /// Most commits that wait. More are turned away.
@@ -33,6 +34,8 @@ pub(crate) enum Job {
     Forget { keys: Vec<(TenantId, KeyHash)>, now_s: u64, answer: oneshot::Sender<Result<usize, StoreError>> },
     /// Forgets the feed up to a group.
     ForgetFeed { upto: u64, answer: oneshot::Sender<Outcome> },
+    /// Writes nothing for a while.
+    Pause(Pause),
 }
 
 impl Job {
@@ -40,12 +43,13 @@ impl Job {
         match self {
             Job::Commit { group, .. } => (group.commits.len(), group.encoded.len()),
             Job::ForgetFeed { .. } => (1, size_of::<u64>()),
+            Job::Pause(_) => (0, 0),
             Job::Forget { keys, .. } => (keys.len(), keys.len() * size_of::<(TenantId, KeyHash)>()),
         }
     }
 
     fn is_alone(&self) -> bool {
-        matches!(self, Job::Forget { .. })
+        matches!(self, Job::Forget { .. } | Job::Pause(_))
     }
 }
 

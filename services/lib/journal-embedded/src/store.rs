@@ -142,6 +142,10 @@ impl EmbeddedStore {
         .boxed()
     }
 
+    pub(crate) fn put_job(&self, job: Job) -> Result<(), String> {
+        self.queue.put(job)
+    }
+
     async fn put(&self, commits: Vec<Commit>) -> Outcome {
         if commits.is_empty() {
             return Outcome::Applied;

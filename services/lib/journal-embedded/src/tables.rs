@@ -129,7 +129,17 @@ impl Tables {
 
     /// A view of everything that was committed when it was made.
     pub(crate) fn view(&self) -> View<'_> {
-        View { tables: self, at: self.db.snapshot() }
+        self.view_at(self.snapshot())
+    }
+
+    /// Keeps what was committed when it was made.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.db.snapshot()
+    }
+
+    /// A view of what a snapshot keeps.
+    pub(crate) fn view_at(&self, at: Snapshot) -> View<'_> {
+        View { tables: self, at }
     }
 }
 

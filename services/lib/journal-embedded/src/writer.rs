@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::contents::Contents;
+use crate::dump::Dump;
 use crate::fatal::Fatal;
 use crate::frame::{self, Next, Record};
 use crate::log::Log;
@@ -144,6 +145,10 @@ impl Writer {
                     next.forget(tenant, hash);
                     batch.forgotten.push(Record::Forget(tenant, hash));
                 }
+            }
+            // Alone in its batch: all before it is written, and nothing else is.
+            Job::Pause(pause) => {
+                pause.hold(Dump::take(&self.contents.overlay, &self.contents.tables, self.at));
             }
             Job::ForgetFeed { upto, answer } => {
                 // The future is not forgotten: groups of this batch are not in the feed yet.

@@ -19,7 +19,7 @@ const AGGREGATES: u8 = 4;
 const KEYS: u8 = 6;
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Commit { tenant: u8, members: Vec<Member> },
     Forget { now_s: u64 },
     Reopen,
@@ -27,7 +27,7 @@ enum Step {
 
 /// A commit, with its position given relative to where the aggregate is: usually the right one.
 #[derive(Clone, Debug)]
-struct Member {
+pub(crate) struct Member {
     aggregate: u8,
     behind: Seq,
     entries: Vec<Vec<u8>>,
@@ -54,7 +54,7 @@ fn member() -> impl Strategy<Value = Member> {
         })
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         30 => (1..=TENANTS, vec(member(), 0..4))
             .prop_map(|(tenant, members)| Step::Commit { tenant, members }),
@@ -63,7 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn tenant(number: u8) -> TenantId {
+pub(crate) fn tenant(number: u8) -> TenantId {
     TenantId::from_bytes([number; 16])
 }
 
@@ -113,40 +113,62 @@ async fn build(store: &MemoryStore, of: u8, member: Member) -> Commit {
     }
 }
 
-async fn compare<'a>(one: &'a dyn Store, two: &'a dyn Store) {
+pub(crate) async fn compare<'a>(one: &'a dyn Store, two: &'a dyn Store) {
     assert_eq!(one.aggregates(None, 100).await, two.aggregates(None, 100).await);
     for of in (1..=TENANTS).map(tenant) {
-        for at in (0..AGGREGATES).map(aggregate) {
-            assert_eq!(one.head(of, at).await, two.head(of, at).await);
-            for (from, to, limit) in [(0, Seq::MAX, 1000), (2, 4, 1000), (1, 5, 2)] {
-                for order in [Order::Ascending, Order::Descending] {
-                    let read = |store: &'a dyn Store| store.entries(of, at, from, to, order, limit);
-                    assert_eq!(read(one).await, read(two).await);
-                }
-            }
-            let keys: Vec<_> = (0..KEYS).map(bytes).collect();
-            assert_eq!(one.rows(of, at, keys.clone()).await, two.rows(of, at, keys).await);
-            for (prefix, limit) in [(Bytes::new(), 100), (Bytes::new(), 2), (bytes(1), 100)] {
-                let read = |store: &'a dyn Store| store.scan_rows(of, at, prefix.clone(), limit);
+        compare_tenant(one, two, of).await;
+    }
+}
+
+/// Compares every read of one tenant.
+pub(crate) async fn compare_tenant<'a>(one: &'a dyn Store, two: &'a dyn Store, of: TenantId) {
+    for at in (0..AGGREGATES).map(aggregate) {
+        assert_eq!(one.head(of, at).await, two.head(of, at).await);
+        for (from, to, limit) in [(0, Seq::MAX, 1000), (2, 4, 1000), (1, 5, 2)] {
+            for order in [Order::Ascending, Order::Descending] {
+                let read = |store: &'a dyn Store| store.entries(of, at, from, to, order, limit);
                 assert_eq!(read(one).await, read(two).await);
             }
-            assert_eq!(one.index_row(of, 1, bytes(1), at).await, two.index_row(of, 1, bytes(1), at).await);
         }
-        for number in 0..KEYS {
-            let hash = KeyHash([number; 9]);
-            assert_eq!(one.key(of, hash).await, two.key(of, hash).await);
-            let claim = Claim { kind: 1, value: bytes(number) };
-            assert_eq!(one.claim(of, claim.clone()).await, two.claim(of, claim).await);
+        let keys: Vec<_> = (0..KEYS).map(bytes).collect();
+        assert_eq!(one.rows(of, at, keys.clone()).await, two.rows(of, at, keys).await);
+        for (prefix, limit) in [(Bytes::new(), 100), (Bytes::new(), 2), (bytes(1), 100)] {
+            let read = |store: &'a dyn Store| store.scan_rows(of, at, prefix.clone(), limit);
+            assert_eq!(read(one).await, read(two).await);
         }
-        for index in 0..2 {
-            for prefix in [Bytes::new(), bytes(0), bytes(1)] {
-                for after in [None, Some((bytes(0), aggregate(1))), Some((Bytes::new(), aggregate(0)))] {
-                    let read =
-                        |store: &'a dyn Store| store.index(of, index, prefix.clone(), after.clone(), 5);
-                    assert_eq!(read(one).await, read(two).await, "{index} {prefix:?} {after:?}");
-                }
+        assert_eq!(one.index_row(of, 1, bytes(1), at).await, two.index_row(of, 1, bytes(1), at).await);
+    }
+    for number in 0..KEYS {
+        let hash = KeyHash([number; 9]);
+        assert_eq!(one.key(of, hash).await, two.key(of, hash).await);
+        let claim = Claim { kind: 1, value: bytes(number) };
+        assert_eq!(one.claim(of, claim.clone()).await, two.claim(of, claim).await);
+    }
+    for index in 0..2 {
+        for prefix in [Bytes::new(), bytes(0), bytes(1)] {
+            for after in [None, Some((bytes(0), aggregate(1))), Some((Bytes::new(), aggregate(0)))] {
+                let read = |store: &'a dyn Store| store.index(of, index, prefix.clone(), after.clone(), 5);
+                assert_eq!(read(one).await, read(two).await, "{index} {prefix:?} {after:?}");
             }
         }
+    }
+}
+
+/// Takes a step on both, which answer the same.
+pub(crate) async fn take(store: &dyn Store, reference: &MemoryStore, step: Step) {
+    match step {
+        Step::Commit { tenant, members } => {
+            let mut group = Vec::new();
+            for member in members {
+                group.push(build(reference, tenant, member).await);
+            }
+            assert_eq!(store.commit(group.clone()).await, reference.commit(group).await);
+        }
+        Step::Forget { now_s } => {
+            let limit = 100;
+            assert_eq!(store.forget_keys(now_s, limit).await, reference.forget_keys(now_s, limit).await);
+        }
+        Step::Reopen => {}
     }
 }
 
@@ -160,25 +182,12 @@ fn run(steps: Vec<Step>, generation_bytes: usize) {
         let mut store: SharedStore = Arc::new(open());
         for step in steps {
             match step {
-                Step::Commit { tenant, members } => {
-                    let mut group = Vec::new();
-                    for member in members {
-                        group.push(build(&reference, tenant, member).await);
-                    }
-                    assert_eq!(store.commit(group.clone()).await, reference.commit(group).await);
-                }
-                Step::Forget { now_s } => {
-                    let limit = 100;
-                    assert_eq!(
-                        store.forget_keys(now_s, limit).await,
-                        reference.forget_keys(now_s, limit).await
-                    );
-                }
                 Step::Reopen => {
                     drop(store);
                     store = Arc::new(open());
                     compare(&*store, &reference).await;
                 }
+                step => take(&*store, &reference, step).await,
             }
         }
         compare(&*store, &reference).await;

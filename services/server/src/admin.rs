@@ -1,0 +1,162 @@
+//! The door for commands on the same machine: a socket in the data folder, for the user who runs the server.
+//!
+//! A caller sends one line that names what it wants. Only `backup 1` is known: the server answers with a backup, as
+//! a stream.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tracing::{info, warn};
+
+use crate::backup::Source;
+
+const NAME: &str = "admin.sock";
+/// What asks for a backup.
+pub(crate) const BACKUP: &[u8] = b"backup 1\n";
+/// Longest path of a socket that every system takes.
+const PATH_MAX: usize = 100;
+/// How long a caller may neither ask nor read.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Callers at the same time.
+const CALLERS_MAX: usize = 8;
+
+/// Listens until it is dropped, and ends what is under way then.
+pub(crate) struct Admin {
+    path: PathBuf,
+    callers: Arc<Mutex<Callers>>,
+}
+
+#[derive(Default)]
+struct Callers {
+    closed: bool,
+    next: u64,
+    open: Vec<(u64, UnixStream)>,
+}
+
+impl Admin {
+    /// Opens the door of a data folder whose stores are open. Without it the server serves all the same.
+    pub(crate) fn open(data: &Path, source: Source) -> Option<Admin> {
+        let path = data.join(NAME);
+        match listen(data) {
+            Ok(listener) => {
+                let callers = Arc::new(Mutex::default());
+                let (at, shared) = (path.clone(), Arc::clone(&callers));
+                let run = move || accept(&listener, &Arc::new(source), &shared);
+                match thread::Builder::new().name("admin".into()).spawn(run) {
+                    Ok(_) => return Some(Admin { path: at, callers }),
+                    Err(error) => warn!("no thread for '{}': {error}", path.display()),
+                }
+            }
+            Err(error) => {
+                warn!(
+                    "'{}' cannot be opened: {error}: this server cannot be backed up while it runs",
+                    path.display()
+                );
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        let mut callers = self.callers.lock();
+        callers.closed = true;
+        for (_, caller) in callers.open.drain(..) {
+            let _ = caller.shutdown(Shutdown::Both); // it sees that its answer is not whole
+        }
+        drop(callers);
+        // Wakes the thread that listens.
+        let _ = connect_at(&self.path);
+        let _ = fs::remove_file(&self.path); // the next start replaces it
+    }
+}
+
+/// A socket that nobody but its user can open, at no moment.
+fn listen(data: &Path) -> io::Result<UnixListener> {
+    let (draft, path) = (data.join("admin.new"), data.join(NAME));
+    for old in [&draft, &path] {
+        match fs::remove_file(old) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    let listener = at_short_path(&draft, |path| UnixListener::bind(path))?;
+    fs::set_permissions(&draft, Permissions::from_mode(0o600))?;
+    fs::rename(&draft, &path)?;
+    Ok(listener)
+}
+
+/// Connects to the server that runs on a data folder; `None` if there is none.
+pub(crate) fn connect(data: &Path) -> Option<UnixStream> {
+    let stream = connect_at(&data.join(NAME)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    Some(stream)
+}
+
+fn connect_at(path: &Path) -> io::Result<UnixStream> {
+    at_short_path(path, |path| UnixStream::connect(path))
+}
+
+/// A socket's path is short; through its open folder any file can be named.
+fn at_short_path<T>(path: &Path, open: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return open(path) };
+    if path.as_os_str().len() <= PATH_MAX {
+        return open(path);
+    }
+    let folder = File::open(folder)?;
+    open(&Path::new(&format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name))
+}
+
+fn accept(listener: &UnixListener, source: &Arc<Source>, callers: &Arc<Mutex<Callers>>) {
+    for caller in listener.incoming() {
+        let mut open = callers.lock();
+        if open.closed {
+            return;
+        }
+        // Each caller that is turned away sees an answer that ends at once.
+        let Ok(caller) = caller else { continue };
+        let Ok(kept) = caller.try_clone() else { continue };
+        if open.open.len() >= CALLERS_MAX {
+            continue;
+        }
+        let number = open.next;
+        open.next += 1;
+        open.open.push((number, kept));
+        drop(open);
+        let (source, callers) = (Arc::clone(source), Arc::clone(callers));
+        let answer = move || {
+            if let Err(error) = answer(&source, &caller) {
+                warn!("a backup was not read to its end: {error}");
+            }
+            callers.lock().open.retain(|(other, _)| *other != number);
+        };
+        let _ = thread::Builder::new().name("admin:caller".into()).spawn(answer);
+    }
+}
+
+fn answer(source: &Source, caller: &UnixStream) -> io::Result<()> {
+    caller.set_read_timeout(Some(PATIENCE))?;
+    caller.set_write_timeout(Some(PATIENCE))?;
+    let mut line = [0; BACKUP.len()];
+    let mut from = caller;
+    from.read_exact(&mut line)?;
+    if line != BACKUP {
+        return Err(io::Error::other("something else was asked for"));
+    }
+    info!("a backup begins");
+    let mut to = BufWriter::with_capacity(256 * 1024, caller);
+    source.write(&mut to)?;
+    to.flush()?;
+    info!("a backup was read to its end");
+    Ok(())
+}
