@@ -171,7 +171,7 @@ impl Aggregate for Log {
         let Command::Append(stretches) = command else { return vec![] };
         let unknown = stretches.iter().filter(|stretch| !self.cursors.contains_key(&stretch.subject));
         let mut needs: Vec<Need> = unknown.map(|stretch| Need::Row(cursor_key(&stretch.subject))).collect();
-        if self.size() % WIDTH != 0 && self.summary.is_none() {
+        if !self.size().is_multiple_of(WIDTH) && self.summary.is_none() {
             needs.push(Need::Index { index: SUMMARIES, key: summary_key(self.size() / WIDTH) });
         }
         needs

@@ -1,7 +1,7 @@
 //! Where entries come from: the journals of the services.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,6 +42,8 @@ pub struct Source {
     pub describe: Describe,
     /// What looks at all heads, if nobody tells of changes.
     sweep: Option<Arc<Sweep>>,
+    /// Set when the consumer runs beside the work of others, which it is not to hold up.
+    beside: Arc<AtomicBool>,
 }
 
 /// What an entry says about itself.
@@ -84,14 +86,24 @@ impl Source {
             turn: AtomicU64::new(1),
             heads: AtomicU64::new(0),
         });
-        Source { service, store, feed: feed.clone(), describe, sweep: Some(feed) }
+        Source { service, store, feed: feed.clone(), describe, sweep: Some(feed), beside: Arc::default() }
     }
 
     /// Takes the journals of `service` from a store that tells what changed.
     #[must_use]
     pub fn fed(service: &'static str, store: Arc<dyn FeedStore>, describe: Describe) -> Source {
-        let feed = Arc::new(Fed(InProcess::new(service, Arc::clone(&store)).listener()));
-        Source { service, store, feed, describe, sweep: None }
+        let beside = Arc::new(AtomicBool::new(false));
+        let feed = Arc::new(Fed {
+            inner: InProcess::new(service, Arc::clone(&store)).listener(),
+            beside: Arc::clone(&beside),
+            more: AtomicBool::new(false),
+        });
+        Source { service, store, feed, describe, sweep: None, beside }
+    }
+
+    /// From now on changes are taken together for a while.
+    pub(crate) fn run_beside(&self) {
+        self.beside.store(true, Ordering::Relaxed);
     }
 
     /// Sees to it that what was written before this call is heard.
@@ -162,12 +174,21 @@ fn heads<'a>(
     .boxed()
 }
 
+/// How long changes are collected before they become leaves in one commit. Without it each commit of a service
+/// would be followed by one of the log, and both wait for the same disk.
+const COLLECT: Duration = Duration::from_millis(100);
+
 /// A feed without the logs themselves.
-struct Fed<F>(Arc<F>);
+struct Fed<F> {
+    inner: Arc<F>,
+    beside: Arc<AtomicBool>,
+    /// Set if there was more than one page the last time.
+    more: AtomicBool,
+}
 
 impl<F: events::Source> ReadJournal for Fed<F> {
     fn name(&self) -> &str {
-        self.0.name()
+        self.inner.name()
     }
 
     fn read(
@@ -178,34 +199,38 @@ impl<F: events::Source> ReadJournal for Fed<F> {
         to: Seq,
         limit: usize,
     ) -> Reading<'_, Vec<Envelope>> {
-        self.0.read(tenant, aggregate, from, to, limit)
+        self.inner.read(tenant, aggregate, from, to, limit)
     }
 
     fn head(&self, tenant: TenantId, aggregate: AggregateId) -> Reading<'_, Option<Head>> {
-        self.0.head(tenant, aggregate)
+        self.inner.head(tenant, aggregate)
     }
 
     fn heads(&self, after: Option<(TenantId, AggregateId)>, limit: usize) -> Reading<'_, Vec<Found>> {
-        heads(self.0.name(), after, move |after| self.0.heads(after, limit))
+        heads(self.inner.name(), after, move |after| self.inner.heads(after, limit))
     }
 }
 
 impl<F: events::Source> Bus for Fed<F> {
     fn hear(&self, after: u64, limit: usize) -> Reading<'_, Heard> {
         async move {
-            let mut heard = self.0.hear(after, limit).await?;
-            heard.changes.retain(|change| is_taken(self.0.name(), change.aggregate));
+            if self.beside.load(Ordering::Relaxed) && !self.more.load(Ordering::Relaxed) {
+                tokio::time::sleep(COLLECT).await;
+            }
+            let mut heard = self.inner.hear(after, limit).await?;
+            self.more.store(heard.upto < heard.last, Ordering::Relaxed);
+            heard.changes.retain(|change| is_taken(self.inner.name(), change.aggregate));
             Ok(heard)
         }
         .boxed()
     }
 
     fn moved(&self, after: u64) -> BoxFuture<'_, ()> {
-        self.0.moved(after)
+        self.inner.moved(after)
     }
 
     fn handled(&self, upto: u64) -> Reading<'_, ()> {
-        self.0.handled(upto)
+        self.inner.handled(upto)
     }
 }
 

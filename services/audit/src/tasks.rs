@@ -35,6 +35,7 @@ impl Consumers {
     pub fn start(&self) -> Running {
         let (stop, stopped) = watch::channel(false);
         let tasks = (0..self.0.len()).map(|number| {
+            self.0[number].0.run_beside();
             let (consumers, mut stopped) = (Arc::clone(&self.0), stopped.clone());
             tokio::spawn(async move {
                 let stop = async move { drop(stopped.wait_for(|stop| *stop).await) };

@@ -135,7 +135,10 @@ impl App {
                 let whole = salt.zip(payload).map(|(salt, payload)| [salt.as_slice(), &payload].concat());
                 section(data, &format!("payload/{}", position.leaf), &whole.unwrap_or_default());
                 position.leaf += 1;
-                if PART_BYTES <= data.len() && position.leaf % WIDTH != 0 && position.leaf < position.size {
+                if PART_BYTES <= data.len()
+                    && !position.leaf.is_multiple_of(WIDTH)
+                    && position.leaf < position.size
+                {
                     return Ok(position);
                 }
             }

@@ -1,6 +1,7 @@
 //! Reads bundles of leaves, the hashes of tiles, and what leaves speak of.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -111,8 +112,8 @@ impl App {
         let mut tiles: BTreeMap<Tile, Vec<Hash>> = BTreeMap::new();
         for node in proof.iter().flatten() {
             let (tile, _) = place(*node);
-            if !tiles.contains_key(&tile) {
-                tiles.insert(tile, self.tile(tenant, tile, size).await?);
+            if let Entry::Vacant(place) = tiles.entry(tile) {
+                place.insert(self.tile(tenant, tile, size).await?);
             }
         }
         let hash = |node: &Node| hash_in(*node, tiles.get(&place(*node).0)?);

@@ -232,7 +232,7 @@ impl Log {
             Event::Heard { service, position } => drop(self.heard.insert(service.clone(), *position)),
             Event::Parked { subject, cursor } => self.move_to(subject, cursor.clone()),
             Event::Appended(appended) => {
-                if appended.first % WIDTH == 0 {
+                if appended.first.is_multiple_of(WIDTH) {
                     self.bundle_entry = seq;
                 }
                 for run in &appended.runs {
@@ -247,7 +247,7 @@ impl Log {
         let hashes = &mut self.hashes;
         for leaf in run.leaves() {
             self.peaks.push(leaf_hash(&leaf.encode()), |node: Node, hash| {
-                if 0 < node.height && node.height % HEIGHT == 0 {
+                if 0 < node.height && node.height.is_multiple_of(HEIGHT) {
                     hashes.push((node.height / HEIGHT, node.index, hash));
                 }
             });
@@ -274,7 +274,7 @@ struct Building {
 
 impl Building {
     fn after(size: u64, summary: Summary) -> Building {
-        let summary = if size % WIDTH == 0 { Summary::default() } else { summary };
+        let summary = if size.is_multiple_of(WIDTH) { Summary::default() } else { summary };
         Building { first: size, next: size, summary, salts: vec![], runs: vec![], done: vec![] }
     }
 
@@ -289,7 +289,7 @@ impl Building {
         self.salts.push(item.salt);
         self.summary.add(&item.facts, item.recorded_at);
         self.next += 1;
-        if self.next % WIDTH == 0 {
+        if self.next.is_multiple_of(WIDTH) {
             self.close();
             self.summary = Summary::default();
         }

@@ -274,6 +274,53 @@ mod tests {
         check("/",          "*",                &[],                                 Err("UNKNOWN_METHOD")).await;
     }
 
+    /// Remembers what it was told to write down.
+    #[derive(Default)]
+    struct Notes {
+        seen: std::sync::Mutex<Vec<(String, &'static str, &'static str, Access)>>,
+        full: bool,
+    }
+
+    impl AccessLog for Notes {
+        fn record(
+            &self,
+            ctx: &Ctx,
+            path: &'static str,
+            permission: &'static str,
+            access: Access,
+        ) -> BoxFuture<'static, bool> {
+            self.seen.lock().unwrap().push((ctx.actor.id.to_string(), path, permission, access));
+            ready(!self.full).boxed()
+        }
+    }
+
+    /// Reads whose method says so and refusals for lack of a permission are written down; nothing else is. A read
+    /// that cannot be written down is not answered, a refusal stays one.
+    #[tokio::test]
+    async fn what_the_contract_wants_to_be_seen_is_written_down() {
+        const KEYS: &str = "/cargopilot.tenant.v1.TenantService/ListApiKeys";
+        for full in [false, true] {
+            let notes = Arc::new(Notes { full, ..Notes::default() });
+            let mut world = World::new();
+            world.guard = world.guard.with_access_log(notes.clone());
+            let key = (header::IDEMPOTENCY_KEY, "sale-1");
+            world.call(GET, "*", &[]).await.unwrap();
+            world.call(POST, "*", &[key]).await.unwrap();
+            assert_eq!(world.call(POST, "*", &[]).await.unwrap_err(), "IDEMPOTENCY_KEY_REQUIRED");
+            assert_eq!(world.call("/", "*", &[]).await.unwrap_err(), "UNKNOWN_METHOD");
+            assert_eq!(*notes.seen.lock().unwrap(), []);
+
+            assert_eq!(world.call(POST, "stock.read", &[key]).await.unwrap_err(), "PERMISSION_DENIED");
+            let read = world.call(KEYS, "key.read", &[]).await;
+            assert_eq!(read.map(drop), if full { Err("NOT_RECORDED".to_owned()) } else { Ok(()) });
+            let expected = [
+                ("key_a".to_owned(), POST, "stock.post", Access::Denied),
+                ("key_a".to_owned(), KEYS, "key.read", Access::Read),
+            ];
+            assert_eq!(*notes.seen.lock().unwrap(), expected);
+        }
+    }
+
     #[tokio::test]
     async fn a_request_without_a_valid_context_is_refused() {
         let world = World::new();
