@@ -21,13 +21,22 @@ const VALUES: [u8; 256] = {
 
 const NONE: u8 = 0xff;
 
+/// Twelve characters.
+const SIXTY_BITS: u128 = (1 << 60) - 1;
+
 /// Encodes 16 bytes; the order of the texts is the order of the bytes.
 pub(crate) fn encode(bytes: &[u8; 16]) -> [u8; LENGTH] {
-    let mut rest = u128::from_be_bytes(*bytes);
+    let number = u128::from_be_bytes(*bytes);
     let mut text = [0; LENGTH];
-    for character in text.iter_mut().rev() {
-        *character = ALPHABET[(rest & 31) as usize];
-        rest >>= 5;
+    // 64 bits at a time are several times faster: 12 characters of 60 bits, 12 more, the first two.
+    let (first, rest) = text.split_at_mut(2);
+    let (middle, last) = rest.split_at_mut(12);
+    for (part, shift) in [(last, 0), (middle, 60), (first, 120)] {
+        let mut rest = (number >> shift & SIXTY_BITS) as u64;
+        for character in part.iter_mut().rev() {
+            *character = ALPHABET[(rest & 31) as usize];
+            rest >>= 5;
+        }
     }
     text
 }

@@ -46,24 +46,68 @@ fn scaled(negative: bool, whole: &str, fraction: &str, places: u32) -> Option<i6
 
 /// Writes an integer scaled by ten to the power of `places`, with all its places: `"19.90"`.
 pub fn format(number: i64, places: u32) -> String {
-    assert!(places <= PLACES_MAX, "at most {PLACES_MAX} places");
-    let sign = if number < 0 { "-" } else { "" };
-    let scale = 10_u64.pow(places);
-    let (whole, fraction) = (number.unsigned_abs() / scale, number.unsigned_abs() % scale);
-    match places as usize {
-        0 => format!("{sign}{whole}"),
-        width => format!("{sign}{whole}.{fraction:0width$}"),
-    }
+    Text::new(number, places).as_str().to_owned()
 }
 
 /// Like [`format`] without zeros at the end: `"19.9"`, `"20"`.
 pub fn format_trimmed(number: i64, places: u32) -> String {
-    let mut text = format(number, places);
-    if places > 0 {
-        let length = text.trim_end_matches('0').trim_end_matches('.').len();
-        text.truncate(length);
+    Text::trimmed(number, places).as_str().to_owned()
+}
+
+/// Longest text: a sign, a point and the digits of the smallest number.
+const LENGTH_MAX: usize = 21;
+
+/// The text of a decimal, without a place of its own in memory: an answer has a dozen of them.
+pub(crate) struct Text {
+    bytes: [u8; LENGTH_MAX],
+    /// Where it begins: it is written from its end.
+    start: usize,
+}
+
+impl Text {
+    fn new(number: i64, places: u32) -> Self {
+        assert!(places <= PLACES_MAX, "at most {PLACES_MAX} places");
+        let mut text = Text { bytes: [0; LENGTH_MAX], start: LENGTH_MAX };
+        let mut rest = number.unsigned_abs();
+        for _ in 0..places {
+            text.digit(&mut rest);
+        }
+        if places > 0 {
+            text.put(b'.');
+        }
+        text.digit(&mut rest);
+        while rest > 0 {
+            text.digit(&mut rest);
+        }
+        if number < 0 {
+            text.put(b'-');
+        }
+        text
     }
-    text
+
+    /// Without zeros at the end.
+    pub(crate) fn trimmed(number: i64, places: u32) -> Self {
+        let (mut rest, mut needed) = (number, places);
+        while needed > 0 && rest % 10 == 0 {
+            rest /= 10;
+            needed -= 1;
+        }
+        Text::new(rest, needed)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[self.start..]).expect("digits, a point and a sign are text")
+    }
+
+    fn digit(&mut self, rest: &mut u64) {
+        self.put(b"0123456789"[(*rest % 10) as usize]);
+        *rest /= 10;
+    }
+
+    fn put(&mut self, letter: u8) {
+        self.start -= 1;
+        self.bytes[self.start] = letter;
+    }
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ impl Sum for Quantity {
 
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&decimal::format_trimmed(self.0, Quantity::SCALE))
+        f.pad(decimal::Text::trimmed(self.0, Quantity::SCALE).as_str())
     }
 }
 
