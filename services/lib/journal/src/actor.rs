@@ -12,13 +12,12 @@ use std::time::Duration;
 use calendar::Instant;
 use futures::FutureExt as _;
 use ids::{AggregateId, TenantId};
-use prost::Message;
 use tracing::{error, warn};
 
 use crate::aggregate::{Aggregate, Changes};
-use crate::entry::{Entry, Posted};
+use crate::entry::{Entry, NewEntry, Posted};
 use crate::error::{Error, Rejection, SubmitError};
-use crate::journal::{Answer, Inner, Keep, ROUNDS_MAX, Request, Scope, UNKNOWN_S_MAX, stored, unstored};
+use crate::journal::{Answer, Inner, Keep, ROUNDS_MAX, Request, Scope, UNKNOWN_S_MAX, unstored};
 use crate::relay::Owner;
 use crate::slot::Command;
 use crate::store::{
@@ -165,18 +164,18 @@ impl<A: Aggregate> Inner<A> {
             loaded.recorded_at = now;
             loaded.state.evolve(&event, loaded.seq, now);
             loaded.state.project(&event, loaded.seq, &mut plan.changes);
-            let entry = Entry {
+            let entry = NewEntry {
                 recorded_at_us: now.unix_micros(),
-                actor: Some(meta.actor.clone()),
-                attempt: bytes::Bytes::copy_from_slice(&plan.attempt.0),
-                key: bytes::Bytes::copy_from_slice(&meta.key.0),
+                actor: &meta.actor,
+                attempt: plan.attempt,
+                key: meta.key,
                 position,
                 event: A::encode(&event),
-                request_id: meta.request_id.clone(),
-            }
-            .encode_to_vec();
-            loaded.chain = loaded.chain.then(&entry);
-            plan.entries.push(stored(loaded.chain, &entry));
+                request_id: &meta.request_id,
+            };
+            let (chain, stored) = entry.after(loaded.chain);
+            loaded.chain = chain;
+            plan.entries.push(stored);
             posted.push(Posted {
                 seq: loaded.seq,
                 event,

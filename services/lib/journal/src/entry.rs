@@ -3,10 +3,16 @@
 use bytes::Bytes;
 use calendar::Instant;
 use prost::Message;
+use prost::encoding::{self, WireType};
 use sha2::{Digest, Sha256};
 
 use crate::aggregate::Damage;
 use crate::store::{AttemptId, Chain, KeyHash, Seq};
+
+/// Bytes of the hash before each stored entry.
+pub(crate) const CHAIN_BYTES: usize = 32;
+/// Bytes of a stored entry beside its hash, its texts and its event, and a little more.
+const FIXED_BYTES_MAX: usize = 80;
 
 /// Who caused an entry.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
@@ -77,6 +83,52 @@ impl Entry {
     }
 }
 
+/// An entry on its way to the store. It borrows what [`Entry`] would own: each posting makes one.
+pub(crate) struct NewEntry<'a> {
+    pub(crate) recorded_at_us: i64,
+    pub(crate) actor: &'a Actor,
+    pub(crate) attempt: AttemptId,
+    pub(crate) key: KeyHash,
+    pub(crate) position: u32,
+    pub(crate) event: Bytes,
+    pub(crate) request_id: &'a String,
+}
+
+impl NewEntry<'_> {
+    /// The chain with this entry, and its stored form: that chain, then the encoding of [`Entry`].
+    pub(crate) fn after(&self, chain: Chain) -> (Chain, Bytes) {
+        let texts = self.actor.kind.len() + self.actor.id.len() + self.request_id.len();
+        let mut bytes = Vec::with_capacity(CHAIN_BYTES + FIXED_BYTES_MAX + texts + self.event.len());
+        bytes.extend_from_slice(&[0; CHAIN_BYTES]);
+        self.encode(&mut bytes);
+        let chain = chain.then(&bytes[CHAIN_BYTES..]);
+        bytes[..CHAIN_BYTES].copy_from_slice(&chain.0);
+        (chain, bytes.into())
+    }
+
+    /// What the derived encoding of [`Entry`] writes, which leaves out what is zero or empty.
+    fn encode(&self, out: &mut Vec<u8>) {
+        if self.recorded_at_us != 0 {
+            encoding::sfixed64::encode(1, &self.recorded_at_us, out);
+        }
+        encoding::message::encode(2, self.actor, out);
+        for (tag, bytes) in [(3, &self.attempt.0[..]), (4, &self.key.0[..])] {
+            encoding::encode_key(tag, WireType::LengthDelimited, out);
+            encoding::encode_varint(bytes.len() as u64, out);
+            out.extend_from_slice(bytes);
+        }
+        if self.position != 0 {
+            encoding::uint32::encode(5, &self.position, out);
+        }
+        if !self.event.is_empty() {
+            encoding::bytes::encode(6, &self.event, out);
+        }
+        if !self.request_id.is_empty() {
+            encoding::string::encode(7, self.request_id, out);
+        }
+    }
+}
+
 impl Chain {
     /// The chain after one more entry: `SHA-256(chain || entry)`.
     #[must_use]
@@ -102,4 +154,40 @@ pub struct Posted<E> {
     pub position: u32,
     /// Hash over the entries up to this one, where the reader knows it.
     pub chain: Option<Chain>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// INV-2: what is hashed and stored is what is read.
+    #[test]
+    fn a_new_entry_is_encoded_as_it_will_be_read() {
+        let texts = ["", "key_1", "a somewhat longer text, as a request id may be: 0123456789abcdef"];
+        for (byte, number) in [(0, 0), (1, 1), (2, i64::MAX)] {
+            let at = usize::from(byte);
+            let actor = Actor { kind: texts[at].to_owned(), id: texts[2 - at].to_owned() };
+            let entry = Entry {
+                recorded_at_us: number,
+                actor: Some(actor.clone()),
+                attempt: vec![byte; 16].into(),
+                key: vec![byte; 9].into(),
+                position: u32::try_from(number).unwrap_or(u32::MAX),
+                event: vec![7; at * 300].into(),
+                request_id: texts[at].to_owned(),
+            };
+            let new = NewEntry {
+                recorded_at_us: number,
+                actor: &actor,
+                attempt: AttemptId([byte; 16]),
+                key: KeyHash([byte; 9]),
+                position: entry.position,
+                event: entry.event.clone(),
+                request_id: &entry.request_id,
+            };
+            let (chain, stored) = new.after(Chain([byte; 32]));
+            assert_eq!(chain, Chain([byte; 32]).then(&entry.encode_to_vec()));
+            assert_eq!(stored, crate::journal::stored(chain, &entry.encode_to_vec()));
+        }
+    }
 }

@@ -18,7 +18,7 @@ use tracing::error;
 
 use crate::actor::{Loaded, Reply};
 use crate::aggregate::{Aggregate, Damage, Need};
-use crate::entry::{Actor, Entry, Posted};
+use crate::entry::{Actor, CHAIN_BYTES, Entry, Posted};
 use crate::env::Env;
 use crate::error::{Error, Rejection, SubmitError};
 use crate::relay::Owner;
@@ -39,7 +39,6 @@ pub const UNKNOWN_S_MAX: u64 = 25;
 pub const ROUNDS_MAX: usize = 16;
 
 const SHARDS: usize = 32;
-const CHAIN_BYTES: usize = 32;
 
 /// Whose aggregate.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
