@@ -4,12 +4,13 @@ use crate::hold;
 use crate::lexer::{lines_with, parts};
 use crate::tree::{SourceFile, rust_below};
 
-const VOCABULARY: [&str; 5] = [
+const VOCABULARY: [&str; 6] = [
     "services/lib/ids/src/",
     "services/lib/money/src/",
     "services/lib/quantity/src/",
     "services/lib/calendar/src/",
     "services/lib/problem/src/",
+    "services/lib/recent/src/",
 ];
 const SERVICES: [&str; 4] =
     ["services/tenant/src/", "services/catalog/src/", "services/stock/src/", "services/audit/src/"];

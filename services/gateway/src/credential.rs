@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
 use ids::BusinessId;
 use proto::tenant::v1::AuthenticateRequest;
 use proto::tenant::v1::tenant_service_client::TenantServiceClient;
+use recent::Recent;
 use rpc::{Clock, Minter, Permissions, Principal, Refused, Token};
 use sha2::{Digest as _, Sha256};
 
@@ -16,7 +16,7 @@ use crate::Error;
 /// How long an answer of the tenant service is believed, so that a revoked key is refused within 5 s.
 const BELIEVED_MS: u64 = 4_000;
 /// Credentials that are remembered, about 1 KiB each.
-const REMEMBERED_MAX: u64 = 100_000;
+const REMEMBERED_MAX: usize = 100_000;
 /// How long the gateway's own context is used again; shorter than its validity.
 const OWN_REUSE_MS: u64 = 20_000;
 /// Longest credential that is looked at.
@@ -30,7 +30,7 @@ pub(crate) struct Credentials {
     minter: Arc<Minter>,
     clock: Clock,
     /// By SHA-256 of the credential and the address that it came from.
-    known: moka::sync::Cache<[u8; 32], Arc<Known>>,
+    known: Recent<[u8; 32], Arc<Known>>,
     own: rpc::Remembered<(), Token>,
 }
 
@@ -57,13 +57,12 @@ impl Known {
 
 impl Credentials {
     pub(crate) fn new(transport: rpc::Transport, minter: Arc<Minter>, clock: Clock) -> Self {
-        let remembered = Duration::from_millis(BELIEVED_MS);
         Credentials {
             tenants: TenantServiceClient::new(transport),
             own: rpc::Remembered::new(1, OWN_REUSE_MS, Arc::clone(&clock)),
             minter,
             clock,
-            known: moka::sync::Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(remembered).build(),
+            known: Recent::new(REMEMBERED_MAX),
         }
     }
 

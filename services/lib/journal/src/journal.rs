@@ -2,17 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
 use calendar::Instant;
+use foldhash::fast::RandomState;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use ids::{AggregateId, TenantId};
 use parking_lot::Mutex;
+use recent::Recent;
 use tokio::sync::oneshot;
 use tracing::error;
 
@@ -29,8 +31,8 @@ use crate::store::{Chain, Head, KeyHash, Order, Seq, SharedStore};
 pub const QUEUE_MAX: usize = 4096;
 /// Commands that are folded into one commit.
 pub const FOLD_MAX: usize = 256;
-/// Aggregates whose state is kept in memory: with [`WEIGHT_MAX`], at most 64 MiB of rows, usually a tenth.
-pub const SLOTS_MAX: usize = 8_192;
+/// Aggregates whose state is kept in memory: with [`WEIGHT_MAX`], at most 128 MiB of rows, usually a tenth.
+pub const SLOTS_MAX: usize = 16_384;
 /// Bytes of loaded rows after which a state is dropped from memory.
 pub const WEIGHT_MAX: usize = 8 * 1024;
 /// How long an unknown outcome is pursued, in seconds.
@@ -136,8 +138,8 @@ pub(crate) struct Inner<A: Aggregate> {
     pub(crate) env: Arc<dyn Env>,
     /// This process, if it shares the store with others.
     pub(crate) owner: Option<Arc<Owner>>,
-    slots: Vec<Mutex<HashMap<Scope, Arc<Slot<A>>>>>,
-    running: Vec<Mutex<HashSet<(TenantId, KeyHash)>>>,
+    slots: Recent<Scope, Arc<Slot<A>>>,
+    running: Vec<Mutex<HashSet<(TenantId, KeyHash), RandomState>>>,
     hasher: RandomState,
 }
 
@@ -168,9 +170,9 @@ impl<A: Aggregate> Journal<A> {
     }
 
     fn with(store: SharedStore, env: Arc<dyn Env>, owner: Option<Arc<Owner>>) -> Self {
-        let slots = (0..SHARDS).map(|_| Mutex::default()).collect();
         let running = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Journal { inner: Arc::new(Inner { store, env, owner, slots, running, hasher: RandomState::new() }) }
+        let (slots, hasher) = (Recent::new(SLOTS_MAX), RandomState::default());
+        Journal { inner: Arc::new(Inner { store, env, owner, slots, running, hasher }) }
     }
 
     /// The clock and random source.
@@ -397,21 +399,7 @@ impl<A: Aggregate> Inner<A> {
     /// The slot of an aggregate. Two slots for one aggregate (one evicted while somebody held it) are
     /// harmless: the conditional commit decides.
     pub(crate) fn slot(&self, scope: Scope) -> Arc<Slot<A>> {
-        let mut slots = self.slots[self.shard(&scope)].lock();
-        if let Some(slot) = slots.get(&scope) {
-            return Arc::clone(slot);
-        }
-        if slots.len() >= SLOTS_MAX / SHARDS {
-            let mut keep = SLOTS_MAX / SHARDS / 2;
-            slots.retain(|_, slot| {
-                let stays = keep > 0 || !slot.is_idle();
-                keep = keep.saturating_sub(1);
-                stays
-            });
-        }
-        let slot = Arc::new(Slot::new(scope));
-        slots.insert(scope, Arc::clone(&slot));
-        slot
+        self.slots.get_or_insert(scope, |slot| slot.is_idle(), || Arc::new(Slot::new(scope)))
     }
 
     pub(crate) async fn load(

@@ -12,7 +12,7 @@ use crate::{Actor, ActorKind, Clock, Ctx, Minter, Permissions, Principal, Rememb
 /// How long a minted context is used again. Shorter than its validity by the longest deadline.
 const REUSE_MS: u64 = 20_000;
 /// Contexts kept per [`System`].
-const MINTED_MAX: u64 = 1_000;
+const MINTED_MAX: usize = 1_000;
 
 /// Makes a request to another service in the name of the caller: same context, same request id,
 /// what is left of its time. The idempotency key stays behind: it names the caller's mutation, not

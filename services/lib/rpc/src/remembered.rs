@@ -1,23 +1,22 @@
 //! Answers that are used again for a while.
 
 use std::hash::Hash;
-use std::time::Duration;
+
+use recent::Recent;
 
 use crate::Clock;
 
 /// A bounded cache whose entries expire by the clock port, so that a simulation sees them expire too.
 pub struct Remembered<K, V> {
-    known: moka::sync::Cache<K, (u64, V)>,
+    known: Recent<K, (u64, V)>,
     clock: Clock,
     ttl_ms: u64,
 }
 
-impl<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Remembered<K, V> {
-    /// Remembers at most `entries_max` answers, each for `ttl_ms`.
-    pub fn new(entries_max: u64, ttl_ms: u64, clock: Clock) -> Self {
-        let ttl = Duration::from_millis(ttl_ms);
-        let known = moka::sync::Cache::builder().max_capacity(entries_max).time_to_live(ttl).build();
-        Remembered { known, clock, ttl_ms }
+impl<K: Hash + Eq + Clone, V: Clone> Remembered<K, V> {
+    /// Remembers about `entries_max` answers, each for `ttl_ms`.
+    pub fn new(entries_max: usize, ttl_ms: u64, clock: Clock) -> Self {
+        Remembered { known: Recent::new(entries_max), clock, ttl_ms }
     }
 
     /// What is remembered and not too old.

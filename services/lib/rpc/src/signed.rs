@@ -12,6 +12,7 @@ use ed25519_dalek::{SIGNATURE_LENGTH, Signature, Signer as _, SigningKey, Verify
 use http::HeaderValue;
 use ids::{BusinessId, TenantId};
 use prost::Message;
+use recent::Recent;
 
 use crate::{Actor, ActorKind, Permissions, Principal, Refused};
 
@@ -22,7 +23,7 @@ pub const AUDIENCE: &str = "cluster";
 /// Longest signed context that is looked at, encoded.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// Verified contexts kept, about 1 KiB each.
-const VERIFIED_MAX: u64 = 10_000;
+const VERIFIED_MAX: usize = 10_000;
 /// How far two clocks of one cluster may differ.
 const CLOCK_SKEW_MS: u64 = 5_000;
 
@@ -154,12 +155,12 @@ pub(crate) struct Verified {
     expires_ms: u64,
 }
 
-/// Checks signed contexts. A context that was checked is remembered until it expires, so a call
-/// costs one look-up and no signature check.
+/// Checks signed contexts. A context that was checked is remembered, so a call costs one look-up and no
+/// signature check.
 pub struct Verifier {
     keys: Vec<VerifyingKey>,
     clock: Clock,
-    seen: moka::sync::Cache<Box<[u8]>, Arc<Verified>>,
+    seen: Recent<Box<[u8]>, Arc<Verified>>,
 }
 
 impl Verifier {
@@ -167,11 +168,7 @@ impl Verifier {
     /// no Ed25519 point is ignored.
     pub fn new(public_keys: &[[u8; 32]], clock: Clock) -> Self {
         let keys = public_keys.iter().filter_map(|key| VerifyingKey::from_bytes(key).ok()).collect();
-        let seen = moka::sync::Cache::builder()
-            .max_capacity(VERIFIED_MAX)
-            .time_to_live(std::time::Duration::from_millis(VALIDITY_MS))
-            .build();
-        Verifier { keys, clock, seen }
+        Verifier { keys, clock, seen: Recent::new(VERIFIED_MAX) }
     }
 
     /// # Errors

@@ -10,6 +10,7 @@ use proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use proto::tenant::v1 as tenant;
 use proto::tenant::v1::tenant_service_client::TenantServiceClient;
 use quantity::Factor;
+use recent::Recent;
 use rpc::{Ctx, System, Transport};
 use tonic::{Code, Status};
 
@@ -21,8 +22,8 @@ use crate::error::Error;
 /// How long the settings of a business are used again.
 const BUSINESS_TTL_MS: u64 = 5_000;
 /// Businesses and opened items that are remembered.
-const BUSINESSES_MAX: u64 = 10_000;
-const ITEMS_MAX: u64 = 20_000;
+const BUSINESSES_MAX: usize = 10_000;
+const ITEMS_MAX: usize = 20_000;
 
 /// What stock needs to know of a business.
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ pub(crate) struct Directory {
     system: System,
     businesses: rpc::Remembered<(TenantId, BusinessId), Arc<Business>>,
     /// Facts of items that have a movement: they never change.
-    opened: moka::sync::Cache<(TenantId, BusinessId, VariantId), Arc<Facts>>,
+    opened: Recent<(TenantId, BusinessId, VariantId), Arc<Facts>>,
     integral: tokio::sync::OnceCell<HashMap<String, bool>>,
 }
 
@@ -69,7 +70,7 @@ impl Directory {
             tenant: TenantServiceClient::new(tenant),
             businesses: rpc::Remembered::new(BUSINESSES_MAX, BUSINESS_TTL_MS, system.clock()),
             system,
-            opened: moka::sync::Cache::new(ITEMS_MAX),
+            opened: Recent::new(ITEMS_MAX),
             integral: tokio::sync::OnceCell::new(),
         }
     }
