@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
+use rpc::header::name;
 use tonic::body::Body;
 use tower::ServiceExt as _;
 
@@ -42,10 +43,10 @@ impl Inner {
         let headers = request.headers_mut();
         headers.remove(header::AUTHORIZATION);
         headers.remove(header::COOKIE);
-        headers.insert(rpc::header::CONTEXT, known.context());
+        headers.insert(name::CONTEXT, known.context());
         trace.mark(headers);
         // A client that wishes less is cut off by itself and by the service.
-        headers.entry(rpc::header::GRPC_TIMEOUT).or_insert_with(|| whole_ms(self.deadline()));
+        headers.entry(name::GRPC_TIMEOUT).or_insert_with(|| self.timeout.clone());
         self.transport.clone().oneshot(request.map(Body::new)).await.map_err(|error| {
             tracing::warn!("a service cannot be reached: {error}");
             Error::Unreachable

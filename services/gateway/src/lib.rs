@@ -49,6 +49,8 @@ struct Inner {
     transport: rpc::Transport,
     pages: Pages,
     traces: Traces,
+    /// The longest time for a request, as gRPC writes it.
+    timeout: HeaderValue,
     ready: AtomicBool,
     in_flight: AtomicUsize,
 }
@@ -78,7 +80,9 @@ impl Gateway {
         let catalogue = Catalogue::new(proto::pool())?;
         let pages = Pages::new(&catalogue, parts.version, parts.error_pages);
         let credentials = Credentials::new(parts.transport.clone(), parts.minter, parts.clock);
+        let timeout = grpc::whole_ms(Duration::from_millis(parts.config.deadline_ms));
         Ok(Gateway(Arc::new(Inner {
+            timeout,
             config: parts.config,
             catalogue,
             credentials,

@@ -11,13 +11,14 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use proto::{Idempotency, MethodRule};
 use rpc::Refused;
-use rpc::header::{CONTEXT, GRPC_TIMEOUT, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, IF_MATCH};
+use rpc::header::IDEMPOTENT_REPLAYED;
+use rpc::header::name::{CONTEXT, GRPC_TIMEOUT, IDEMPOTENCY_KEY, IF_MATCH};
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use transcode::{BODY_BYTES_MAX, Found, Operation, Problem};
 
 use crate::trace::Trace;
-use crate::{BoxError, Error, Inner, grpc};
+use crate::{BoxError, Error, Inner};
 
 /// Longest idempotency key.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -61,7 +62,7 @@ impl Inner {
         };
 
         metadata.insert(CONTEXT, known.context());
-        metadata.insert(GRPC_TIMEOUT, grpc::whole_ms(self.deadline()));
+        metadata.insert(GRPC_TIMEOUT, self.timeout.clone());
         trace.mark(&mut metadata);
         let call =
             tonic::Request::from_parts(MetadataMap::from_headers(metadata), Default::default(), message);
@@ -97,7 +98,7 @@ impl Inner {
 /// The headers that name the mutation and the revision, as metadata.
 fn named(headers: &HeaderMap, rule: &'static MethodRule) -> Result<HeaderMap, Error> {
     let mut metadata = HeaderMap::with_capacity(8);
-    match headers.get(IDEMPOTENCY_KEY) {
+    match headers.get(&IDEMPOTENCY_KEY) {
         None if rule.idempotency == Idempotency::Required => {
             return Err(Refused::IdempotencyKeyRequired.into());
         }
@@ -110,7 +111,7 @@ fn named(headers: &HeaderMap, rule: &'static MethodRule) -> Result<HeaderMap, Er
             metadata.insert(IDEMPOTENCY_KEY, key.clone());
         }
     }
-    match headers.get(IF_MATCH) {
+    match headers.get(&IF_MATCH) {
         None if rule.if_match => return Err(Refused::PreconditionRequired.into()),
         None => {}
         Some(tag) => drop(metadata.insert(IF_MATCH, tag.clone())),

@@ -7,8 +7,7 @@ use audit::{Describe, Source};
 use gateway::Gateway;
 use journal::feed::FeedStore;
 use journal::{Env, SharedStore, SystemEnv};
-use rpc::{Guard, Minter, Permissions, System, Transport, Verifier};
-use tonic::service::Routes;
+use rpc::{Guard, Minter, Permissions, Services, System, Transport, Verifier};
 use tower::Layer as _;
 
 /// The pages that explain errors: the tables of the services' `errors.md`.
@@ -101,12 +100,12 @@ impl Platform {
         let config = tenant::Config { pepper: parts.pepper };
         let tenant = tenant::Service::new(parts.tenant, Arc::clone(&env), config);
         let catalog = catalog::Service::new(parts.catalog, Arc::clone(&env));
-        let asked = Routes::new(tenant.server(&guard)).add_service(guard.layer(catalog));
+        let asked = Services::new(tenant.server(&guard)).add(guard.layer(catalog));
         let needs = Permissions::parse(stock::NEEDS).ok_or("the permissions of stock are malformed")?;
         let system = System::new(Arc::clone(&minter), "stock", needs);
         let transport = rpc::local(asked.clone());
         let stock = stock::service(parts.stock, env, transport.clone(), transport, system);
-        let asked = asked.add_service(guard.layer(stock)).add_service(guard.layer(audit.server()));
+        let asked = asked.add(guard.layer(stock)).add(guard.layer(audit.server()));
         let transport = rpc::local(asked);
 
         let gateway = Gateway::new(gateway::Parts {

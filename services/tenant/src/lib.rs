@@ -45,7 +45,7 @@ impl Service {
         &self.app
     }
 
-    /// The gRPC service behind its guard, to be mounted in `tonic::service::Routes`.
+    /// The gRPC service behind its guard, to be mounted in [`rpc::Services`].
     pub fn server(&self, guard: &Guard) -> Guarded<TenantServiceServer<Grpc>> {
         let server = TenantServiceServer::new(Grpc::new(self.app.clone()));
         guard.layer(server.max_decoding_message_size(REQUEST_BYTES_MAX))

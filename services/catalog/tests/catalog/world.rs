@@ -231,7 +231,7 @@ impl World {
 
 fn serve(guard: &Guard, store: &SharedStore, env: &Arc<TestEnv>) -> CatalogServiceClient<Transport> {
     let server = catalog::Service::new(Arc::clone(store), Arc::clone(env) as Arc<dyn Env>);
-    CatalogServiceClient::new(rpc::local(tonic::service::Routes::new(guard.layer(server))))
+    CatalogServiceClient::new(rpc::local(rpc::Services::new(guard.layer(server))))
 }
 
 fn paths(mask: &[&str]) -> Vec<String> {

@@ -22,7 +22,6 @@ use tokio::sync::Notify;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::service::Routes;
 use tower::{Layer as _, Service};
 
 pub(crate) const KEY: &str = "cp_live_good";
@@ -76,8 +75,8 @@ impl World {
         };
         let minter = Arc::new(Minter::from_seed(&[1; 32], Arc::clone(&clock)));
         let guard = Guard::new(Arc::new(Verifier::new(&[minter.public_key()], Arc::clone(&clock))));
-        let routes = Routes::new(guard.layer(FakeTenant(Arc::clone(&state))))
-            .add_service(guard.layer(FakeStock(Arc::clone(&state))));
+        let routes = rpc::Services::new(guard.layer(FakeTenant(Arc::clone(&state))))
+            .add(guard.layer(FakeStock(Arc::clone(&state))));
         let gateway = Gateway::new(Parts {
             config,
             transport: rpc::local(routes),

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ids::{BusinessId, TenantId};
 
+use crate::header::name;
 use crate::signed::Verified;
-use crate::{Permissions, Refused, header};
+use crate::{Permissions, Refused};
 
 /// Longest time that a call may take; a longer wish is cut to this.
 const DEADLINE_MAX: Duration = Duration::from_secs(30);
@@ -173,7 +174,7 @@ impl Ctx {
     }
 
     pub(crate) fn of_request(verified: &Verified, headers: &HeaderMap) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(Arc::from);
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(Arc::from);
         Ctx {
             tenant: verified.tenant,
             business: verified.business,
@@ -181,10 +182,10 @@ impl Ctx {
             permissions: Arc::clone(&verified.permissions),
             secret: Arc::clone(&verified.secret),
             deadline: deadline(headers),
-            idempotency_key: text(header::IDEMPOTENCY_KEY),
-            if_match: text(header::IF_MATCH),
-            request_id: text(header::REQUEST_ID),
-            traceparent: text(header::TRACEPARENT),
+            idempotency_key: text(name::IDEMPOTENCY_KEY),
+            if_match: text(name::IF_MATCH),
+            request_id: text(name::REQUEST_ID),
+            traceparent: text(name::TRACEPARENT),
             token: Some(verified.token.clone()),
         }
     }
@@ -207,7 +208,7 @@ impl fmt::Debug for Ctx {
 }
 
 fn deadline(headers: &HeaderMap) -> Option<Instant> {
-    let left = parse_timeout(headers.get(header::GRPC_TIMEOUT)?.to_str().ok()?)?;
+    let left = parse_timeout(headers.get(&name::GRPC_TIMEOUT)?.to_str().ok()?)?;
     Instant::now().checked_add(left.min(DEADLINE_MAX))
 }
 
@@ -235,6 +236,7 @@ mod tests {
     use proto::tenant::v1::AuthenticateResponse;
 
     use super::*;
+    use crate::header;
 
     #[test]
     fn a_principal_is_read_from_what_the_tenant_service_says() {

@@ -13,7 +13,8 @@ use tonic::Status;
 use tonic::server::NamedService;
 use tower::{Layer, Service};
 
-use crate::{Access, AccessLog, Ctx, Refused, Verifier, header, status};
+use crate::header::name;
+use crate::{Access, AccessLog, Ctx, Refused, Verifier, status};
 
 /// Longest idempotency key.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -65,21 +66,21 @@ impl Guard {
     /// # Errors
     /// The first thing that is wrong: credential, then permission, then headers.
     fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Admitted, Rejected> {
-        let token = headers.get(header::CONTEXT).ok_or(Refused::Unauthenticated)?;
+        let token = headers.get(&name::CONTEXT).ok_or(Refused::Unauthenticated)?;
         let verified = self.verifier.verify(token)?;
         let (path, rule) = proto::rules().get_key_value(path).ok_or(Refused::UnknownMethod)?;
         let admitted = || Admitted { ctx: Ctx::of_request(&verified, headers), path, rule };
         if !verified.permissions.allows(&rule.permission) {
             return Err(Rejected::Denied(Box::new(admitted())));
         }
-        match headers.get(header::IDEMPOTENCY_KEY) {
+        match headers.get(&name::IDEMPOTENCY_KEY) {
             None if rule.idempotency == Idempotency::Required => {
                 return Err(Refused::IdempotencyKeyRequired.into());
             }
             Some(key) if !is_key(key.as_bytes()) => return Err(Refused::IdempotencyKeyMalformed.into()),
             _ => {}
         }
-        if rule.if_match && !headers.contains_key(header::IF_MATCH) {
+        if rule.if_match && !headers.contains_key(&name::IF_MATCH) {
             return Err(Refused::PreconditionRequired.into());
         }
         Ok(admitted())
@@ -190,6 +191,7 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
+    use crate::header;
     use crate::{Actor, ActorKind, Minter, Permissions, Principal, etag, wall_clock};
 
     const POST: &str = "/cargopilot.stock.v1.StockService/PostMovement";

@@ -35,7 +35,7 @@ pub use refused::Refused;
 pub use remembered::Remembered;
 pub use signed::{AUDIENCE, Clock, MintError, Minter, Token, VALIDITY_MS, Verifier, wall_clock};
 pub use status::{item_problem, pointer, status};
-pub use transport::{Transport, TransportError, local, remote};
+pub use transport::{Services, Transport, TransportError, local, remote};
 
 /// Metadata and header names.
 pub mod header {
@@ -53,4 +53,24 @@ pub mod header {
     pub const TRACEPARENT: &str = "traceparent";
     /// Time that is left for the call, as gRPC writes it: `30S`, `1500m`.
     pub const GRPC_TIMEOUT: &str = "grpc-timeout";
+
+    /// The same names, parsed already: for what every request does.
+    pub mod name {
+        use http::HeaderName;
+
+        /// See [`super::CONTEXT`].
+        pub const CONTEXT: HeaderName = HeaderName::from_static(super::CONTEXT);
+        /// See [`super::IDEMPOTENCY_KEY`].
+        pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(super::IDEMPOTENCY_KEY);
+        /// See [`super::IDEMPOTENT_REPLAYED`].
+        pub const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static(super::IDEMPOTENT_REPLAYED);
+        /// See [`super::IF_MATCH`].
+        pub const IF_MATCH: HeaderName = HeaderName::from_static(super::IF_MATCH);
+        /// See [`super::REQUEST_ID`].
+        pub const REQUEST_ID: HeaderName = HeaderName::from_static(super::REQUEST_ID);
+        /// See [`super::TRACEPARENT`].
+        pub const TRACEPARENT: HeaderName = HeaderName::from_static(super::TRACEPARENT);
+        /// See [`super::GRPC_TIMEOUT`].
+        pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static(super::GRPC_TIMEOUT);
+    }
 }

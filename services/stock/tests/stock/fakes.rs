@@ -29,8 +29,8 @@ pub(crate) struct Known {
 
 /// A client's way to both.
 pub(crate) fn transports(known: &Arc<Known>, guard: &Guard) -> (Transport, Transport) {
-    let catalog = tonic::service::Routes::new(guard.layer(Catalog(Arc::clone(known))));
-    let tenant = tonic::service::Routes::new(guard.layer(Tenant(Arc::clone(known))));
+    let catalog = rpc::Services::new(guard.layer(Catalog(Arc::clone(known))));
+    let tenant = rpc::Services::new(guard.layer(Tenant(Arc::clone(known))));
     (rpc::local(catalog), rpc::local(tenant))
 }
 

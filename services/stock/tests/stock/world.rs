@@ -124,7 +124,7 @@ fn serve(
     let system = System::new(Arc::clone(minter), "stock", needs);
     let env: Arc<dyn Env> = env.clone();
     let service = stock::service(Arc::clone(store), env, catalog, tenant, system);
-    StockServiceClient::new(rpc::local(tonic::service::Routes::new(guard.layer(service))))
+    StockServiceClient::new(rpc::local(rpc::Services::new(guard.layer(service))))
 }
 
 pub(crate) fn principal(tenant: u8, business: u8, actor: &str, permissions: &[&str]) -> Principal {

@@ -49,7 +49,7 @@ impl World {
         let guard = Guard::new(Arc::new(Verifier::new(&[minter.public_key()], clock)));
         let store = Arc::new(MemoryStore::default());
         let service = Service::new(store, Arc::clone(&env) as Arc<dyn Env>, Config { pepper: [9; 32] });
-        let routes = tonic::service::Routes::new(service.server(&guard));
+        let routes = rpc::Services::new(service.server(&guard));
         World { env, minter, guard, service, client: TenantServiceClient::new(rpc::local(routes)) }
     }
 
