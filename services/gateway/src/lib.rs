@@ -12,6 +12,7 @@ mod pages;
 mod problem_pages;
 mod rest;
 mod serve;
+mod streams;
 mod trace;
 
 use std::net::IpAddr;

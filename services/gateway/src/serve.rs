@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
+use crate::streams::{Inbox, in_own_task, is_long};
 
 /// How long a client may take to send its headers, and how long a connection may be idle.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
@@ -37,7 +38,6 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Serves until `shutdown` is cancelled; then takes no new connections and waits for the requests that are
 /// being answered, as long as the settings allow.
 pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: CancellationToken) {
-    let builder = Arc::new(builder());
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(gateway.0.config.connections_max));
     loop {
@@ -61,10 +61,17 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: Cancellati
         let gateway = gateway.clone();
         let service = service_fn(move |request: http::Request<Incoming>| {
             let gateway = gateway.clone();
-            async move { Ok::<_, Infallible>(gateway.handle(peer.ip(), request).await) }
+            async move {
+                Ok::<_, Infallible>(match is_long(request.uri().path()) {
+                    false => gateway.handle(peer.ip(), request).await,
+                    true => in_own_task(async move { gateway.handle(peer.ip(), request).await }).await,
+                })
+            }
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
+        let streams = Inbox::default();
+        let connection =
+            builder(streams.clone()).serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = streams.run(graceful.watch(connection));
         tokio::spawn(async move {
             // Clients go away all the time.
             if let Err(error) = connection.await {
@@ -81,8 +88,8 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: Cancellati
     }
 }
 
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn builder(streams: Inbox) -> Builder<Inbox> {
+    let mut builder = Builder::new(streams);
     builder
         .http1()
         .timer(TokioTimer::new())
