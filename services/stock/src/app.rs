@@ -4,6 +4,7 @@ mod balances;
 mod directory;
 mod history;
 mod locations;
+mod places;
 pub(crate) mod post;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub struct Stock {
     pub(crate) items: Journal<Item>,
     pub(crate) places: Journal<Place>,
     pub(crate) directory: Directory,
+    known_places: places::Places,
 }
 
 impl Stock {
@@ -33,6 +35,7 @@ impl Stock {
         Stock {
             items: Journal::new(Arc::clone(&store), Arc::clone(&env)),
             places: Journal::new(store, env),
+            known_places: places::Places::new(directory.clock()),
             directory,
         }
     }

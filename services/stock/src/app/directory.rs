@@ -75,6 +75,10 @@ impl Directory {
         }
     }
 
+    pub(crate) fn clock(&self) -> rpc::Clock {
+        self.system.clock()
+    }
+
     pub(crate) async fn business(&self, ctx: &Ctx) -> Result<Arc<Business>, Error> {
         let key = (ctx.tenant, ctx.business);
         if let Some(known) = self.businesses.get(&key) {

@@ -165,6 +165,7 @@ impl Stock {
         }
         let expected = ctx.expected_revision()?;
         let request = Request { command: Command::Change { change, expected }, meta };
+        let _change = self.known_places.change();
         let answer = self.places.submit(scope(ctx, id), request).await;
         self.created(ctx, answer.map_err(|rejection| refused(rejection, None))?).await
     }

@@ -182,9 +182,9 @@ impl Stock {
         let business = self.directory.business(ctx).await?;
         let (facts, opened) = self.facts(ctx, draft.variant, known).await?;
         let (entered, integral) = self.entered(ctx, &draft, &facts).await?;
-        let place = self.real_location(ctx, draft.location, "movement.location_id", known).await?;
+        let place = self.real_location(ctx, draft.location, "movement.location_id").await?;
         let to = match draft.to {
-            Some(to) => Some(self.real_location(ctx, to, "movement.to_location_id", known).await?),
+            Some(to) => Some(self.real_location(ctx, to, "movement.to_location_id").await?),
             None => None,
         };
         let return_of = match draft.return_of {
@@ -267,23 +267,23 @@ impl Stock {
         Ok((facts, false))
     }
 
-    async fn real_location(
-        &self,
-        ctx: &Ctx,
-        id: LocationId,
-        field: &str,
-        known: &mut Known,
-    ) -> Result<Arc<Location>, Error> {
-        if let Some(location) = known.locations.get(&id) {
-            return Ok(Arc::clone(location));
-        }
-        let (location, _) = self.location(ctx, id).await?;
+    async fn real_location(&self, ctx: &Ctx, id: LocationId, field: &str) -> Result<Arc<Location>, Error> {
+        let location = match self.known_places.get(ctx, id) {
+            Some(location) => location,
+            // Seldom, and large: the future of every posting would carry it along.
+            None => Box::pin(self.place(ctx, id)).await?,
+        };
         if let Usage::Virtual(which) = location.usage {
             let detail = format!("is the virtual {} location, not a place", which.name());
             return Err(Error::field(field, reason::NOT_ALLOWED, detail));
         }
-        let location = Arc::new(location);
-        known.locations.insert(id, Arc::clone(&location));
+        Ok(location)
+    }
+
+    async fn place(&self, ctx: &Ctx, id: LocationId) -> Result<Arc<Location>, Error> {
+        let changes = self.known_places.changes();
+        let location = Arc::new(self.location(ctx, id).await?.0);
+        self.known_places.remember(ctx, &location, changes);
         Ok(location)
     }
 
@@ -333,7 +333,6 @@ impl Stock {
 #[derive(Default)]
 struct Known {
     facts: HashMap<VariantId, Arc<Facts>>,
-    locations: HashMap<LocationId, Arc<Location>>,
 }
 
 /// Keys of postings are kept for ever: they are also how movements are found by id.
