@@ -165,6 +165,14 @@ pub(crate) struct Counts {
     pub(crate) happened: usize,
 }
 
+impl Counts {
+    pub(crate) fn add(&mut self, more: Counts) {
+        self.acknowledged += more.acknowledged;
+        self.unknown += more.unknown;
+        self.happened += more.happened;
+    }
+}
+
 /// Checks a server against the ledgers in `folder`, repeats what has no answer until it has one, and checks
 /// again: then both are the same, to the last field.
 pub(crate) fn check(http: &mut Http, folder: &Path, random: &mut Random) -> Counts {
