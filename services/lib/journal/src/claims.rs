@@ -22,10 +22,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 
+use crate::passing::pass_on_reads;
 use crate::relay_store::{ClaimRow, RelayStore};
 use crate::store::{
-    Claim, ClaimChange, Commit, Found, Head, IndexRow, KeyHash, KeyRow, Order, Outcome, Refusal, Seq, Store,
-    StoreError, check_group,
+    Claim, ClaimChange, Commit, Order, Outcome, Refusal, Seq, Store, StoreError, check_group,
 };
 
 /// Tries to get one row, while others change it.
@@ -178,33 +178,6 @@ impl Store for Claiming {
         .boxed()
     }
 
-    fn head(
-        &self,
-        tenant: TenantId,
-        aggregate: AggregateId,
-    ) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
-        self.store.head(tenant, aggregate)
-    }
-
-    fn rows(
-        &self,
-        tenant: TenantId,
-        aggregate: AggregateId,
-        keys: Vec<Bytes>,
-    ) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, StoreError>> {
-        self.store.rows(tenant, aggregate, keys)
-    }
-
-    fn scan_rows(
-        &self,
-        tenant: TenantId,
-        aggregate: AggregateId,
-        prefix: Bytes,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<(Bytes, Bytes)>, StoreError>> {
-        self.store.scan_rows(tenant, aggregate, prefix, limit)
-    }
-
     fn entries(
         &self,
         tenant: TenantId,
@@ -217,49 +190,5 @@ impl Store for Claiming {
         self.store.entries(tenant, aggregate, from, to, order, limit)
     }
 
-    fn key(&self, tenant: TenantId, hash: KeyHash) -> BoxFuture<'_, Result<Option<KeyRow>, StoreError>> {
-        self.store.key(tenant, hash)
-    }
-
-    /// Reads who owns a value: only who asks for it and has it listed does.
-    fn claim(
-        &self,
-        tenant: TenantId,
-        claim: Claim,
-    ) -> BoxFuture<'_, Result<Option<AggregateId>, StoreError>> {
-        self.store.claim(tenant, claim)
-    }
-
-    fn index(
-        &self,
-        tenant: TenantId,
-        index: u16,
-        prefix: Bytes,
-        after: Option<(Bytes, AggregateId)>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<IndexRow>, StoreError>> {
-        self.store.index(tenant, index, prefix, after, limit)
-    }
-
-    fn index_row(
-        &self,
-        tenant: TenantId,
-        index: u16,
-        key: Bytes,
-        aggregate: AggregateId,
-    ) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
-        self.store.index_row(tenant, index, key, aggregate)
-    }
-
-    fn aggregates(
-        &self,
-        after: Option<(TenantId, AggregateId)>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
-        self.store.aggregates(after, limit)
-    }
-
-    fn forget_keys(&self, now_s: u64, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>> {
-        self.store.forget_keys(now_s, limit)
-    }
+    pass_on_reads!();
 }

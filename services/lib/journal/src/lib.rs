@@ -5,7 +5,7 @@
 //! [`verify`] (re-computes chains and states), [`store`] (the port to a database), [`feed`] and
 //! [`relay_store`] (the ports behind relay and claims), [`relay`] (every entry reaches every sink, on a
 //! shared store), [`claims`] (unique values on a shared store), [`document`] (postings
-//! over many items on a shared store), [`memory`] (the reference store).
+//! over many items on a shared store), [`seal`] (old entries in compressed segments), [`memory`] (the reference store).
 
 mod actor;
 pub mod aggregate;
@@ -19,8 +19,10 @@ pub mod error;
 pub mod feed;
 pub mod journal;
 pub mod memory;
+mod passing;
 pub mod relay;
 pub mod relay_store;
+pub mod seal;
 mod slot;
 pub mod store;
 pub mod verify;

@@ -7,6 +7,7 @@
 
 mod feed;
 mod relay;
+mod seal;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -43,6 +44,7 @@ struct Tables {
     index: BTreeMap<(TenantId, u16, Bytes, AggregateId), Bytes>,
     feed: feed::Feed,
     relay: relay::Tables,
+    sealed: seal::Sealed,
 }
 
 /// What a group would make of the claims: `None` is free.

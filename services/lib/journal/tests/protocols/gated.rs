@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 use journal::memory::MemoryStore;
 use journal::relay_store::{ClaimRow, Fence, InstanceId, Lease, Mark, Marked, RelayStore, Sink};
+use journal::seal::{SealStore, Segment};
 use journal::store::{
     Bucket, Claim, Commit, Found, Head, IndexRow, KeyHash, KeyRow, NO_BUCKET, Order, Outcome, Seq, Store,
     StoreError,
@@ -27,6 +28,8 @@ pub(crate) enum Broken {
     Closing,
     /// Marks are not written.
     Marks,
+    /// Nobody looks how far entries are sealed.
+    Looking,
 }
 
 #[derive(Clone)]
@@ -167,6 +170,27 @@ impl Store for Gated {
 
     fn forget_keys(&self, now_s: u64, limit: usize) -> Answer<'_, usize> {
         self.write(move |store| async move { store.forget_keys(now_s, limit).await })
+    }
+}
+
+impl SealStore for Gated {
+    fn sealed(&self, tenant: TenantId, aggregate: AggregateId) -> Answer<'_, Seq> {
+        if self.broken == Broken::Looking {
+            return async { Ok(0) }.boxed();
+        }
+        self.read(self.store.sealed(tenant, aggregate))
+    }
+
+    fn set_sealed(&self, tenant: TenantId, aggregate: AggregateId, expect: Seq, to: Seq) -> Answer<'_, bool> {
+        self.write(move |store| async move { store.set_sealed(tenant, aggregate, expect, to).await })
+    }
+
+    fn put_segment(&self, tenant: TenantId, aggregate: AggregateId, segment: Segment) -> Answer<'_, ()> {
+        self.write(move |store| async move { store.put_segment(tenant, aggregate, segment).await })
+    }
+
+    fn segment(&self, tenant: TenantId, aggregate: AggregateId, first: Seq) -> Answer<'_, Option<Segment>> {
+        self.read(self.store.segment(tenant, aggregate, first))
     }
 }
 

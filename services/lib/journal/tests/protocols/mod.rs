@@ -6,4 +6,5 @@ mod documents;
 mod explore;
 mod gated;
 mod relay;
+mod seal;
 mod shelf;
