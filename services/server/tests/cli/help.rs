@@ -8,10 +8,12 @@ use crate::process::run;
 fn every_command_explains_itself() {
     let folder = tempdir().unwrap();
     let help = run(folder.path(), ["--help"]).ok();
-    for word in ["serve", "init", "import", "verify", "export", "serve --demo", "Exit codes"] {
+    for word in
+        ["serve", "init", "import", "verify", "export", "backup", "restore", "serve --demo", "Exit codes"]
+    {
         assert!(help.contains(word), "{help}");
     }
-    for command in ["serve", "init", "import", "verify"] {
+    for command in ["serve", "init", "import", "verify", "backup"] {
         let help = run(folder.path(), [command, "--help"]).ok();
         for word in ["--data", "--json", command] {
             assert!(help.contains(word), "{help}");

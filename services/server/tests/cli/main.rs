@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // helpers are tests too
 
 mod audit;
+mod backup;
 mod crash;
 mod dataset;
 mod first_start;
