@@ -95,6 +95,7 @@ impl Stores {
 
     /// Opens the stores of a folder that must exist.
     pub(crate) fn open_existing(data: &Path) -> Result<Stores, Failure> {
+        restore::refuse_unfinished(data)?;
         match fs::metadata(data.join("tenant")) {
             Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::Usage(format!(
                 "there is no Cargo Pilot data in '{}': name the folder with --data",
