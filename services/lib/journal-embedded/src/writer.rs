@@ -101,13 +101,12 @@ impl Writer {
         let mut jobs = Vec::new();
         while self.queue.take(&mut jobs) {
             let mut batch = Batch::default();
-            let mut next = Next::after(self.at);
             for job in jobs.drain(..) {
-                self.stage(job, &mut batch, &mut next);
+                self.stage(job, &mut batch);
             }
             let Batch { groups, claimed, forgotten, answers } = batch;
             if !groups.is_empty() || !forgotten.is_empty() {
-                if let Err(error) = self.write(next.position(), groups, claimed, forgotten) {
+                if let Err(error) = self.write(groups, claimed, forgotten) {
                     answers.withhold();
                     return Err(error);
                 }
@@ -120,14 +119,13 @@ impl Writer {
     }
 
     /// Decides whether the conditions of a job hold after the jobs before it.
-    fn stage(&mut self, job: Job, batch: &mut Batch, next: &mut Next) {
+    fn stage(&mut self, job: Job, batch: &mut Batch) {
         match job {
             Job::Commit { group, answer, runtime } => {
                 let outcome = match self.check(&group.commits, &mut batch.claimed) {
                     Ok(()) => {
                         for commit in &group.commits {
                             self.seqs.set((commit.tenant, commit.aggregate), commit.head.seq);
-                            next.commit(commit);
                         }
                         batch.groups.push(group);
                         Outcome::Applied
@@ -142,7 +140,6 @@ impl Writer {
                 batch.answers.forgotten =
                     Some((answer, expired.as_ref().map(Vec::len).map_err(Clone::clone)));
                 for (tenant, hash) in expired.into_iter().flatten() {
-                    next.forget(tenant, hash);
                     batch.forgotten.push(Record::Forget(tenant, hash));
                 }
             }
@@ -154,7 +151,6 @@ impl Writer {
                 // The future is not forgotten: groups of this batch are not in the feed yet.
                 let upto = upto.min(*self.contents.overlay.last().borrow());
                 if upto > self.contents.overlay.forgotten() {
-                    next.forget_feed(upto);
                     batch.forgotten.push(Record::ForgetFeed(upto));
                 }
                 batch.answers.commits.push((answer, Outcome::Applied));
@@ -163,22 +159,26 @@ impl Writer {
     }
 
     /// Makes a group durable, then visible.
-    fn write(
-        &mut self,
-        at: Position,
-        groups: Vec<Group>,
-        claimed: Claimed,
-        forgotten: Vec<Record>,
-    ) -> Result<(), String> {
+    fn write(&mut self, groups: Vec<Group>, claimed: Claimed, forgotten: Vec<Record>) -> Result<(), String> {
+        // The hash goes over the records in the order of the frame, as whoever reads it computes it.
+        let mut next = Next::after(self.at);
+        groups.iter().flat_map(|group| &group.commits).for_each(|commit| next.commit(commit));
         let mut rest = Vec::new();
         claimed.iter().for_each(|(key, owner)| frame::push_claim(&mut rest, key, *owner));
         for record in &forgotten {
             match record {
-                Record::Forget(tenant, hash) => frame::push_forget(&mut rest, *tenant, *hash),
-                Record::ForgetFeed(upto) => frame::push_forget_feed(&mut rest, *upto),
+                Record::Forget(tenant, hash) => {
+                    next.forget(*tenant, *hash);
+                    frame::push_forget(&mut rest, *tenant, *hash);
+                }
+                Record::ForgetFeed(upto) => {
+                    next.forget_feed(*upto);
+                    frame::push_forget_feed(&mut rest, *upto);
+                }
                 Record::Commit(_) | Record::Claim(..) => unreachable!("nothing that is forgotten"),
             }
         }
+        let at = next.position();
         let payload = groups.iter().map(|group| group.encoded.as_slice()).chain([rest.as_slice()]);
         self.log.append(at, payload).map_err(|error| format!("the log was not written: {error}"))?;
 

@@ -121,6 +121,33 @@ async fn the_feed_survives_a_restart() {
     }
 }
 
+/// A group holds what queued, in any order; its hash is that of the order in which it is read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_of_everything_is_read_again() {
+    let directory = tempfile::tempdir().expect("directory");
+    let store = open(directory.path());
+    for _ in 0..50 {
+        let all = async {
+            let forget = async {
+                let last = store.feed(0, usize::MAX).await.expect("feed").last;
+                for upto in last.saturating_sub(5)..=last {
+                    store.forget_feed(upto).await.expect("forget");
+                }
+            };
+            let appends = (1..=8_u8).map(|to| append(&store, to, b"beside it"));
+            futures::future::join(forget, futures::future::join_all(appends)).await
+        };
+        for applied in all.await.1 {
+            applied.expect("applied");
+        }
+    }
+    drop(store);
+    let store = open(directory.path());
+    for of in 1..=8 {
+        assert_eq!(verified(&store, of).await, 50);
+    }
+}
+
 #[tokio::test]
 async fn a_directory_is_used_once_at_a_time() {
     let directory = filled(1).await;
