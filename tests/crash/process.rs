@@ -16,8 +16,11 @@ use tempfile::TempDir;
 
 use crate::http::Http;
 
-/// How long anything may take before the test fails. Nothing here is a promise of speed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// How long anything may take before the test fails. Nothing here is a promise of speed: a busy disk may stand still
+/// for minutes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+/// How long the server tries to answer: shorter than that, and longer than a disk stands still.
+const DEADLINE_MS: &str = "300000";
 
 pub(crate) const CURRENCY: &str = "EUR";
 
@@ -177,7 +180,7 @@ impl Place {
     /// `serve` on the data folder.
     pub(crate) fn serve_command(&self) -> Command {
         let mut command = self.command(["serve", "--listen", "127.0.0.1:0", "--json", "--data"]);
-        command.arg(self.data());
+        command.arg(self.data()).env("CARGO_PILOT__GATEWAY__DEADLINE_MS", DEADLINE_MS);
         command
     }
 
