@@ -199,9 +199,10 @@ impl World {
         }
     }
 
-    /// The same request at two processes at the same time.
+    /// The same request twice at the same time, at one process or at two.
     async fn twice_at_once(&self, wish: &Wish) {
-        let (Some(one), Some(other)) = (self.process(0), self.process(1)) else { return };
+        let other = self.dice.index(PROCESSES);
+        let (Some(one), Some(other)) = (self.process(0), self.process(other)) else { return };
         Box::pin(join(self.attempt(&one, wish), self.attempt(&other, wish))).await;
         self.pursue(wish).await;
     }

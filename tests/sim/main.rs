@@ -3,10 +3,12 @@
 //! In reading order: `dice` (chance from a seed), `life` (a process, its clock and its death), `net` (the stores
 //! and the weather on the way to them), `process` (all services behind their gateway), `world` (two processes,
 //! storms and calm days), `client` and `reader` and `shelf` (who works there), `call` (what a caller knows after
-//! a call), `model` (what must be true), `run` (worlds and seeds).
+//! a call), `model` (what must be true), `run` (worlds and seeds), `bugs` (planted ones, which must be found).
 //!
 //! `SIM_SEED=7` lives through the world of one seed, `SIM_HOURS=100000` through many.
 
+#[cfg(feature = "seeded-bugs")]
+mod bugs;
 mod call;
 mod client;
 mod dice;

@@ -301,6 +301,7 @@ impl Model {
         op.open -= 1;
         match answer {
             Answer::Unknown => op.unknown += 1,
+            // The answer of a posting may read more after the commit, and fail then: what is repeated is safe.
             Answer::NoEffect => {}
             Answer::Refused(refused) => {
                 op.refused = true;

@@ -186,13 +186,15 @@ impl Net {
         } else if self.dice.permille(weather.commit_late) {
             self.count(|faults| faults.commits_late += 1);
             if self.dice.permille(600) {
-                let until = tokio::time::Instant::now() + self.dice.millis(10, 90_000);
-                held(&self.unheard).insert(attempt, until);
+                self.silence(attempt);
             }
             self.apply_later(which, group);
             lost
         } else if self.dice.permille(weather.answer_lost) {
             self.count(|faults| faults.answers_lost += 1);
+            if self.dice.permille(300) {
+                self.silence(attempt);
+            }
             self.apply(which, group).await;
             lost
         } else {
@@ -205,6 +207,12 @@ impl Net {
         self.travel(weather.slow).await;
         life.step().await;
         outcome
+    }
+
+    /// However often this attempt is repeated, it is not heard for a while.
+    fn silence(&self, attempt: [u8; 16]) {
+        let until = tokio::time::Instant::now() + self.dice.millis(10, 90_000);
+        held(&self.unheard).insert(attempt, until);
     }
 
     /// Applies a commit later, whether its writer lives or not.

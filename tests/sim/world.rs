@@ -161,7 +161,7 @@ impl World {
                 tokio::time::sleep(self.dice.millis(500, 12_000)).await;
             }
             self.storm.store(false, Ordering::Relaxed);
-            self.net.set_weather(Weather { read_fails: 1, commit_late: 1, ..Weather::default() });
+            self.net.set_weather(Weather { read_fails: 1, commit_late: 25, ..Weather::default() });
             tokio::time::sleep(calm / 2 + self.dice.millis(0, 1_000 * calm.as_secs())).await;
         }
         self.net.set_weather(Weather::default());

@@ -15,6 +15,7 @@ use ids::{AggregateId, TenantId};
 use tracing::{error, warn};
 
 use crate::aggregate::{Aggregate, Changes};
+use crate::bug;
 use crate::entry::{Entry, NewEntry, Posted};
 use crate::error::{Error, Rejection, SubmitError};
 use crate::journal::{Answer, Inner, Keep, ROUNDS_MAX, Request, Scope, UNKNOWN_S_MAX, unstored};
@@ -73,7 +74,13 @@ impl<A: Aggregate> Plan<A> {
             entries: self.entries,
             rows: last_of_each(self.changes.rows, |row| row.0.clone()),
             keys: self.keys,
-            claims: last_of_each(self.changes.claims, |change| change.claim().clone()),
+            claims: last_of_each(self.changes.claims, |change| change.claim().clone())
+                .into_iter()
+                .filter(|change| match change {
+                    ClaimChange::Take(_) => !bug::is("take no claims"),
+                    ClaimChange::Release(_) => !bug::is("release no claims"),
+                })
+                .collect(),
             index: last_of_each(self.changes.index, |row| (row.index, row.key.clone())),
         };
         (commit, self.loaded)
@@ -139,11 +146,16 @@ impl<A: Aggregate> Inner<A> {
     async fn consider(&self, plan: &mut Plan<A>, at: usize, request: &Request<A::Command>) -> Reply<A> {
         let (scope, meta) = (plan.scope, &request.meta);
         let now = self.env.now().max(plan.loaded.recorded_at);
+        let now = if bug::is("let time run backwards") { self.env.now() } else { now };
         if meta.keep != Keep::No
             && let Some(row) = self.store.key(scope.tenant, meta.key).await.map_err(Error::from)?
             && (row.expires_s == 0 || now.unix_ms() / 1000 < row.expires_s)
         {
-            return Ok(Box::pin(self.replay(scope.tenant, request, &row)).await?);
+            let replayed = Box::pin(self.replay(scope.tenant, request, &row)).await?;
+            if bug::is("apply a repetition to the state") {
+                replayed.events.iter().for_each(|old| plan.loaded.state.evolve(&old.event, old.seq, now));
+            }
+            return Ok(replayed);
         }
         for round in 0.. {
             let needs = plan.loaded.state.needs(&request.command);
@@ -173,7 +185,8 @@ impl<A: Aggregate> Inner<A> {
                 event: A::encode(&event),
                 request_id: &meta.request_id,
             };
-            let (chain, stored) = entry.after(loaded.chain);
+            let before = if bug::is("chain no predecessor") { Chain::default() } else { loaded.chain };
+            let (chain, stored) = entry.after(before);
             loaded.chain = chain;
             plan.entries.push(stored);
             posted.push(Posted {
@@ -191,10 +204,10 @@ impl<A: Aggregate> Inner<A> {
                 plan.claims.push((claim.clone(), at));
             }
         }
-        if meta.keep != Keep::No {
+        if meta.keep != Keep::No && !bug::is("forget the key row") {
             let row = KeyRow {
                 aggregate: scope.aggregate,
-                first,
+                first: if bug::is("point the key row beside the entries") { first + 1 } else { first },
                 count: u32::try_from(posted.len()).unwrap_or(u32::MAX),
                 fingerprint: meta.fingerprint,
                 expires_s: meta.keep.expires_s(now),
@@ -211,7 +224,7 @@ impl<A: Aggregate> Inner<A> {
         request: &Request<A::Command>,
         row: &KeyRow,
     ) -> Result<Answer<A::Event>, Error> {
-        if row.fingerprint != request.meta.fingerprint {
+        if row.fingerprint != request.meta.fingerprint && !bug::is("ignore the fingerprint") {
             return Err(Error::IdempotencyConflict);
         }
         let seq = row.first + u64::from(row.count) - 1;
@@ -247,7 +260,7 @@ impl<A: Aggregate> Inner<A> {
             }
             if plan.is_empty() {
                 let replayed = |reply: &Reply<A>| reply.as_ref().is_ok_and(|answer| answer.replayed);
-                if !replies.iter().all(replayed) {
+                if !replies.iter().all(replayed) && !bug::is("refuse from what is in memory") {
                     match Box::pin(self.has_moved(scope, plan.expect)).await {
                         Ok(false) => {}
                         Ok(true) => continue,
@@ -260,9 +273,30 @@ impl<A: Aggregate> Inner<A> {
                 answer(commands, replies);
                 return Some(plan.loaded);
             }
+            if bug::is("mix up the answers of neighbours") {
+                replies.rotate_left(1);
+            }
             let claims = std::mem::take(&mut plan.claims);
             let (commit, next) = plan.commit();
+            if bug::is("answer before the commit") {
+                answer(commands, replies);
+                self.settle(vec![commit]).await;
+                return None;
+            }
             match self.settle(vec![commit]).await {
+                Outcome::Refused(Refusal::Moved { current, .. })
+                    if bug::is("keep a stale state after another's commit") =>
+                {
+                    loaded = Some(Box::new(Loaded { seq: current, ..*next }));
+                }
+                Outcome::Unknown(_) if bug::is("acknowledge an unknown outcome") => {
+                    answer(commands, replies);
+                    return None;
+                }
+                Outcome::Unknown(why) if bug::is("report failure from an unknown outcome") => {
+                    fail(commands, &Error::Unavailable(why));
+                    return None;
+                }
                 // Rejections were decided on the state that is durable only now.
                 Outcome::Applied => {
                     answer(commands, replies);
@@ -331,7 +365,11 @@ impl<A: Aggregate> Inner<A> {
                     }
                 }
             }
-            if refused.is_some() || plans.values().all(Plan::is_empty) {
+            let uncommitted = refused.is_some() || plans.values().all(Plan::is_empty);
+            if uncommitted && bug::is("refuse from what is in memory") {
+                return refused.map_or(Ok(answers), Err);
+            }
+            if uncommitted {
                 let mut moved = false;
                 for (aggregate, plan) in &plans {
                     let has_moved =
@@ -390,7 +428,13 @@ impl<A: Aggregate> Inner<A> {
     }
 
     /// Commits, and pursues an unknown outcome until it is decided; on a shared store with a permit.
-    async fn settle(&self, group: Vec<Commit>) -> Outcome {
+    async fn settle(&self, mut group: Vec<Commit>) -> Outcome {
+        while bug::is("commit a batch in parts") && group.len() > 1 {
+            let part = Box::pin(self.decide_outcome(vec![group.remove(0)])).await;
+            if part != Outcome::Applied {
+                return part;
+            }
+        }
         match &self.owner {
             None => self.decide_outcome(group).await,
             Some(owner) => Box::pin(self.settle_shared(owner, group)).await,
@@ -413,6 +457,9 @@ impl<A: Aggregate> Inner<A> {
 
     async fn decide_outcome(&self, group: Vec<Commit>) -> Outcome {
         match self.store.commit(group.clone()).await {
+            Outcome::Unknown(_) if bug::is("decide anew with another attempt after an unknown outcome") => {
+                Outcome::Refused(Refusal::Moved { at: 0, current: group[0].expect })
+            }
             // Seldom, and large: every commit would carry it along.
             Outcome::Unknown(why) => Box::pin(self.pursue(group, why)).await,
             decided => decided,
@@ -453,6 +500,9 @@ impl<A: Aggregate> Inner<A> {
 
     /// Whether the entry after `expect` carries the attempt of this commit.
     async fn is_mine(&self, commit: &Commit) -> Result<bool, Error> {
+        if bug::is("take another's entry for one's own") || bug::is("take one's own entry for another's") {
+            return Ok(bug::is("take another's entry for one's own"));
+        }
         let next = commit.expect + 1;
         if commit.entries.is_empty() {
             // A commit of keys alone moves no sequence: its key row tells.

@@ -9,6 +9,10 @@
 
 mod actor;
 pub mod aggregate;
+#[cfg(feature = "seeded-bugs")]
+pub mod bug;
+#[cfg(not(feature = "seeded-bugs"))]
+mod bug;
 pub mod claims;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;

@@ -19,6 +19,7 @@ use ids::{AggregateId, TenantId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::bug;
 use crate::store::{
     Claim, ClaimChange, Commit, Head, IndexRow, KeyHash, KeyRow, Order, Outcome, Refusal, Seq, Store,
     StoreError, check_group,
@@ -87,7 +88,7 @@ impl Tables {
     fn check_heads(&self, group: &[Commit]) -> Result<(), Refusal> {
         for (at, commit) in group.iter().enumerate() {
             let current = self.seq(commit.tenant, commit.aggregate);
-            if current != commit.expect {
+            if current != commit.expect && !bug::is("skip the expect check") {
                 return Err(Refusal::Moved { at, current });
             }
             let fence = self.relay.fence(commit.tenant, commit.aggregate);
