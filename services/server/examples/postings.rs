@@ -11,6 +11,8 @@
 //! WORK is `post`, `balance`, `batch` (100 postings, all or none), `each` (100, each by itself), and for `inside` also
 //! `rest` (a posting as JSON).
 
+#![allow(clippy::float_arithmetic, reason = "rates and times for people to read")]
+
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

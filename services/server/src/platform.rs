@@ -100,12 +100,12 @@ impl Platform {
         let config = tenant::Config { pepper: parts.pepper };
         let tenant = tenant::Service::new(parts.tenant, Arc::clone(&env), config);
         let catalog = catalog::Service::new(parts.catalog, Arc::clone(&env));
-        let asked = Services::new(tenant.server(&guard)).add(guard.layer(catalog));
+        let asked = Services::new(tenant.server(&guard)).and(guard.layer(catalog));
         let needs = Permissions::parse(stock::NEEDS).ok_or("the permissions of stock are malformed")?;
         let system = System::new(Arc::clone(&minter), "stock", needs);
         let transport = rpc::local(asked.clone());
         let stock = stock::service(parts.stock, env, transport.clone(), transport, system);
-        let asked = asked.add(guard.layer(stock)).add(guard.layer(audit.server()));
+        let asked = asked.and(guard.layer(stock)).and(guard.layer(audit.server()));
         let transport = rpc::local(asked);
 
         let gateway = Gateway::new(gateway::Parts {

@@ -76,7 +76,7 @@ impl World {
         let minter = Arc::new(Minter::from_seed(&[1; 32], Arc::clone(&clock)));
         let guard = Guard::new(Arc::new(Verifier::new(&[minter.public_key()], Arc::clone(&clock))));
         let routes = rpc::Services::new(guard.layer(FakeTenant(Arc::clone(&state))))
-            .add(guard.layer(FakeStock(Arc::clone(&state))));
+            .and(guard.layer(FakeStock(Arc::clone(&state))));
         let gateway = Gateway::new(Parts {
             config,
             transport: rpc::local(routes),

@@ -30,6 +30,7 @@ const FORGET: u8 = 3;
 const FORGET_FEED: u8 = 4;
 
 /// What a payload holds, in order.
+#[expect(clippy::large_enum_variant, reason = "nearly all are commits, and they are moved on at once")]
 pub(crate) enum Record {
     /// Without claims: who owns what afterwards is told by the records behind the commits.
     Commit(Commit),

@@ -122,7 +122,7 @@ impl Log {
     ) -> io::Result<()> {
         frame::write(&mut self.buffer, self.store, at, payload);
         let bytes = self.buffer.len() as u64;
-        if !self.current.as_ref().is_some_and(|segment| self.offset + bytes <= segment.len) {
+        if self.current.as_ref().is_none_or(|segment| self.offset + bytes > segment.len) {
             self.turn(bytes)?;
         }
         let Some(segment) = &self.current else { return Err(io::ErrorKind::NotFound.into()) };
@@ -349,8 +349,10 @@ mod tests {
     fn append(log: &mut Log, mut at: Position, groups: usize) -> Vec<Position> {
         (0..groups)
             .map(|_| {
-                let (tenant, hash) =
-                    (ids::TenantId::from_bytes([1; 16]), journal::store::KeyHash([at.group as u8; 9]));
+                let (tenant, hash) = (
+                    ids::TenantId::from_bytes([1; 16]),
+                    journal::store::KeyHash([at.group.to_be_bytes()[7]; 9]),
+                );
                 let (mut next, mut payload) = (Next::after(at), Vec::new());
                 next.forget(tenant, hash);
                 frame::push_forget(&mut payload, tenant, hash);

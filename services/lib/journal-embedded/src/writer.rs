@@ -105,11 +105,11 @@ impl Writer {
                 self.stage(job, &mut batch);
             }
             let Batch { groups, claimed, forgotten, answers } = batch;
-            if !groups.is_empty() || !forgotten.is_empty() {
-                if let Err(error) = self.write(groups, claimed, forgotten) {
-                    answers.withhold();
-                    return Err(error);
-                }
+            if (!groups.is_empty() || !forgotten.is_empty())
+                && let Err(error) = self.write(groups, claimed, forgotten)
+            {
+                answers.withhold();
+                return Err(error);
             }
             answers.send();
             self.seqs.turn();

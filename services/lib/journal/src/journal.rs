@@ -123,6 +123,9 @@ pub struct View<A> {
     pub recorded_at: Instant,
 }
 
+/// Where the answer of a command comes, and the work of its aggregate if this caller is to do it.
+type Enqueued<A> = (oneshot::Receiver<Reply<A>>, Option<Steady<()>>);
+
 /// All aggregates of one kind.
 pub struct Journal<A: Aggregate> {
     pub(crate) inner: Arc<Inner<A>>,
@@ -368,11 +371,7 @@ impl<A: Aggregate> Journal<A> {
         Ok(Some((row.aggregate, events)))
     }
 
-    fn enqueue(
-        &self,
-        scope: Scope,
-        request: Request<A::Command>,
-    ) -> Result<(oneshot::Receiver<Reply<A>>, Option<Steady<()>>), Error> {
+    fn enqueue(&self, scope: Scope, request: Request<A::Command>) -> Result<Enqueued<A>, Error> {
         let running = self.mark_running(scope.tenant, &request.meta)?;
         let (reply, answer) = oneshot::channel();
         let slot = self.inner.slot(scope);

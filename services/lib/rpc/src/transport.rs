@@ -51,12 +51,12 @@ impl Services {
             + 'static,
         S::Future: Send + 'static,
     {
-        Services::default().add(service)
+        Services::default().and(service)
     }
 
     /// One more service.
     #[must_use]
-    pub fn add<S>(mut self, service: S) -> Self
+    pub fn and<S>(mut self, service: S) -> Self
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
             + NamedService

@@ -90,7 +90,8 @@ impl Source {
                 paused.push(pause);
             }
             // All stand still. Those that did not wait for it spoil the cut, and it is made again.
-            if paused.into_iter().fold(true, |all, pause| pause.resume() && all) {
+            let gave_up = paused.into_iter().map(|pause| pause.resume()).filter(|held| !held).count();
+            if gave_up == 0 {
                 return Ok(dumps);
             }
         }
