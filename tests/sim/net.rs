@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 use journal::memory::MemoryStore;
 use journal::store::{
-    Claim, Commit, Found, Head, IndexRow, KeyHash, KeyRow, Order, Outcome, Seq, Store, StoreError,
+    Claim, Commit, Found, Head, IndexRow, KeyHash, KeyRow, Order, Outcome, Refusal, Seq, Store, StoreError,
 };
 
 use crate::dice::Dice;
@@ -198,11 +198,17 @@ impl Net {
             self.apply(which, group).await;
             lost
         } else {
-            if self.dice.permille(weather.commit_twice) {
+            let again = self.dice.permille(weather.commit_twice).then(|| group.clone());
+            let outcome = self.apply(which, group).await;
+            // A store that answers a refusal says that the commit never happens. A copy finds the aggregate where it
+            // was refused or further on, but a claim may be free again.
+            if let Some(group) = again
+                && !matches!(outcome, Outcome::Refused(Refusal::Claimed { .. }))
+            {
                 self.count(|faults| faults.commits_twice += 1);
-                self.apply_later(which, group.clone());
+                self.apply_later(which, group);
             }
-            self.apply(which, group).await
+            outcome
         };
         self.travel(weather.slow).await;
         life.step().await;

@@ -84,11 +84,6 @@ impl Shelf {
     /// The change was refused, because another product has the name.
     fn refused(&mut self, change: &Change, before: Option<String>, refused: &Refused) -> Verdict {
         let now = self.tick();
-        // Open: world 44 meets it with a revision that was answered cleanly. It is safe, the caller looks again; the
-        // product is left alone from here on.
-        if refused.reason == "STALE_REVISION" {
-            return Ok(());
-        }
         hold!(refused.reason == "SKU_TAKEN", "nobody expects {refused:?} for '{}'", change.sku);
         let tenant = self.products[change.product].tenant;
         let had_it = |holding: &&Holding| {

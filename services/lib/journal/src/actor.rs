@@ -481,6 +481,8 @@ impl<A: Aggregate> Inner<A> {
                     Err(Error::Unavailable(why)) => last = why,
                     Err(_) => return Outcome::Unknown(last),
                 },
+                // Refused now, but the first try may still be on its way, and find the value free again.
+                Outcome::Refused(Refusal::Claimed { .. }) => return Outcome::Unknown(last),
                 // The aggregate is where it was, so nothing of a commit with entries applied; one of keys
                 // alone moves nothing, and may have.
                 Outcome::Refused(Refusal::Fenced { at, fence }) if group[at].entries.is_empty() => {

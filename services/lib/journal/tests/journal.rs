@@ -351,6 +351,23 @@ async fn a_claimed_value_refuses_its_command_alone() {
     assert_eq!((answers[0].is_ok(), answers[2].is_ok(), value(&journal, 2).await), (true, true, Some(7)));
 }
 
+/// A claim that is taken says nothing about a first try that may still be on its way: when it arrives, the value may
+/// be free again. Found by the simulator.
+#[tokio::test(start_paused = true)]
+async fn a_claim_decides_nothing_after_an_unknown_outcome() {
+    let journal = journal(&[Fault::RequestLost]);
+    let named = journal.submit(scope(2), request(2, Change::Name("a")));
+    let taken = async {
+        tokio::task::yield_now().await;
+        journal.submit(scope(1), request(1, Change::Name("a"))).await
+    };
+    let (named, taken) = futures::future::join(named, taken).await;
+    assert!(taken.is_ok());
+    assert_eq!(named, Err(Rejection::Journal(Error::OutcomeUnknown)));
+    let again = journal.submit(scope(2), request(2, Change::Name("a"))).await;
+    assert!(matches!(again, Err(Rejection::Claimed { .. })), "{again:?}");
+}
+
 /// A rule that panics ends its own command as unknown and blocks nobody.
 #[tokio::test]
 async fn a_panic_does_not_block_the_aggregate() {
