@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::ProgressState;
 
-use crate::{backup, export, import, init, restore, serve, verify, verify_audit};
+use crate::{backup, export, import, init, memory, restore, serve, verify, verify_audit};
 
 const AFTER_HELP: &str = "\
 Begin with `cargo-pilot serve --demo`: it prints a URL and an API key to try.
@@ -295,6 +295,7 @@ impl Failure {
 /// Runs the command line, and says how it ended: 0, or a code of `sysexits.h` with a text on standard
 /// error.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    memory::hold_little();
     // Installed, it is also `cargo pilot`, which passes its own name first.
     let args =
         args.into_iter().enumerate().filter(|(at, arg)| *at != 1 || arg != "pilot").map(|(_, arg)| arg);

@@ -34,9 +34,9 @@ const MIB: u64 = 1024 * 1024;
 /// writes tables; a segment of its log is half as long.
 const STORES: [(&str, u64, usize); 4] = [
     ("tenant", 4 * MIB, 2 << 20),
-    ("catalog", 6 * MIB, 4 << 20),
-    ("stock", 24 * MIB, 8 << 20),
-    ("audit", 4 * MIB, 4 << 20),
+    ("catalog", 6 * MIB, 3 << 20),
+    ("stock", 16 * MIB, 6 << 20),
+    ("audit", 3 * MIB, 2 << 20),
 ];
 
 /// Names of the stores.

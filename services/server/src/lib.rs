@@ -12,6 +12,7 @@ mod demo;
 mod export;
 mod import;
 mod init;
+mod memory;
 pub mod platform;
 mod restore;
 mod serve;

@@ -107,6 +107,7 @@ impl Aggregate for PriceRecord {
 
     const KIND: u8 = kind::PRICE;
     const FORMAT: u8 = 1;
+    const KEPT_MAX: usize = 1024;
 
     fn needs(&self, command: &SetPrice) -> Vec<Need> {
         self.needs_unit(command.unit)

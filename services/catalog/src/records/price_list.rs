@@ -25,6 +25,7 @@ impl Aggregate for PriceListRecord {
 
     const KIND: u8 = kind::PRICE_LIST;
     const FORMAT: u8 = 1;
+    const KEPT_MAX: usize = 1024;
 
     fn needs(&self, _command: &NewPriceList) -> Vec<Need> {
         vec![]

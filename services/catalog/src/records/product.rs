@@ -83,6 +83,7 @@ impl Aggregate for ProductRecord {
 
     const KIND: u8 = kind::PRODUCT;
     const FORMAT: u8 = 1;
+    const KEPT_MAX: usize = 1024;
 
     fn needs(&self, command: &Command) -> Vec<Need> {
         match command {

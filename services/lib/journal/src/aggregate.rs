@@ -80,6 +80,8 @@ pub trait Aggregate: Default + Send + Sync + 'static {
     const KIND: u8;
     /// Version of the header and row formats.
     const FORMAT: u8;
+    /// Aggregates whose state is kept in memory. Fewer for what is seldom changed twice in a row.
+    const KEPT_MAX: usize = crate::journal::SLOTS_MAX;
 
     /// Names what `decide` will look at for `command` and what is not loaded yet. Called again after
     /// loading, until it names nothing.

@@ -32,7 +32,7 @@ use crate::store::{Chain, Head, KeyHash, Order, Seq, SharedStore};
 pub const QUEUE_MAX: usize = 4096;
 /// Commands that are folded into one commit.
 pub const FOLD_MAX: usize = 256;
-/// Aggregates whose state is kept in memory: with [`WEIGHT_MAX`], at most 128 MiB of rows, usually a tenth.
+/// Aggregates of a kind whose state is kept in memory unless the kind says otherwise: with [`WEIGHT_MAX`], at most 128 MiB of rows, usually a tenth.
 pub const SLOTS_MAX: usize = 16_384;
 /// Bytes of loaded rows after which a state is dropped from memory.
 pub const WEIGHT_MAX: usize = 8 * 1024;
@@ -175,7 +175,7 @@ impl<A: Aggregate> Journal<A> {
 
     fn with(store: SharedStore, env: Arc<dyn Env>, owner: Option<Arc<Owner>>) -> Self {
         let running = (0..SHARDS).map(|_| Mutex::default()).collect();
-        let (slots, hasher) = (Recent::new(SLOTS_MAX), RandomState::default());
+        let (slots, hasher) = (Recent::new(A::KEPT_MAX), RandomState::default());
         Journal { inner: Arc::new(Inner { store, env, owner, slots, running, hasher }) }
     }
 
