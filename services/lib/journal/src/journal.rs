@@ -32,8 +32,8 @@ use crate::store::{Chain, Head, KeyHash, Order, Seq, SharedStore};
 pub const QUEUE_MAX: usize = 4096;
 /// Commands that are folded into one commit.
 pub const FOLD_MAX: usize = 256;
-/// Aggregates of a kind whose state is kept in memory unless the kind says otherwise: with [`WEIGHT_MAX`], at most 128 MiB of rows, usually a tenth.
-pub const SLOTS_MAX: usize = 16_384;
+/// Aggregates of a kind whose state is kept in memory unless the kind says otherwise: with [`WEIGHT_MAX`], at most 96 MiB of rows, usually a tenth.
+pub const SLOTS_MAX: usize = 12_288;
 /// Bytes of loaded rows after which a state is dropped from memory.
 pub const WEIGHT_MAX: usize = 8 * 1024;
 /// How long an unknown outcome is pursued, in seconds.
