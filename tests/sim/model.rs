@@ -55,6 +55,10 @@ pub(crate) struct Attempt {
     op: OpId,
     /// It was in the ledger when the attempt began.
     done_before: bool,
+    /// Others of the operation were under way when it began.
+    joined: bool,
+    /// Its number among them.
+    number: usize,
     /// What had been acknowledged of the item of each line.
     low: Vec<Seq>,
 }
@@ -153,9 +157,10 @@ impl Model {
         if known.attempts == 0 {
             known.after.clone_from(&low);
         }
+        let joined = known.open > 0;
         known.attempts += 1;
         known.open += 1;
-        Attempt { op, done_before, low }
+        Attempt { op, done_before, joined, number: known.attempts, low }
     }
 
     /// What an item has according to all answers so far.
@@ -369,7 +374,9 @@ impl Model {
     fn refused(&self, attempt: &Attempt, refused: &Refused) -> Verdict {
         let op = &self.ops[attempt.op];
         hold!(!attempt.done_before, "it is in the ledger");
-        hold!(op.at[0].is_empty() || op.open + op.unknown > 0, "it is in the ledger");
+        // Its refusal may have been on its way while another attempt found what this one missed.
+        let alone = !attempt.joined && op.attempts == attempt.number;
+        hold!(op.at[0].is_empty() || op.open + op.unknown > 0 || !alone, "it is in the ledger");
         // An answer does not say which line it is about: one of them must explain it.
         let mut verdict = Ok(());
         for line in 0..op.lines.len() {

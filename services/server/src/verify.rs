@@ -9,10 +9,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use journal::store::{Head, Store as _};
 use journal::verify::Finding;
 use journal::{Journal, Scope, SharedStore, SystemEnv};
+use journal_embedded::EmbeddedStore;
+use problem::Problem as _;
 use serde_json::json;
 
 use crate::cli::{self, Failure, Verify, say};
 use crate::data::Stores;
+use crate::platform::Platform;
 
 /// Aggregates that are read at once.
 const PAGE: usize = 500;
@@ -61,13 +64,20 @@ async fn all(stores: &Stores, json: bool) -> Result<Report, Failure> {
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({rate})") {
         bar.set_style(style.with_key("rate", cli::rate));
     }
-    let services: [(&'static str, SharedStore); 4] = [
+    let services: [(&'static str, Arc<EmbeddedStore>); 4] = [
         ("tenant", stores.tenant.clone()),
         ("catalog", stores.catalog.clone()),
         ("stock", stores.stock.clone()),
         ("audit", stores.audit.clone()),
     ];
     for (service, store) in services {
+        let faults = store.check_files().map_err(|error| {
+            Failure::Machine(format!(
+                "the files of '{service}' cannot be read: {error}; check the disk, then start again"
+            ))
+        })?;
+        faults.into_iter().for_each(|fault| report.fault(format!("{service}: {fault}")));
+        let store: SharedStore = store;
         match one(service, &store, &mut report, &bar).await {
             // Bytes that cannot be read are a fault like any other, and the next store may tell more.
             Err(journal::Error::Damaged(damage)) => report.fault(format!("{service}: {damage}")),
@@ -78,28 +88,32 @@ async fn all(stores: &Stores, json: bool) -> Result<Report, Failure> {
             })?,
         }
     }
-    follow(stores, &mut report).await?;
+    let platform = stores.platform(gateway::Config::default())?;
+    match follow(&platform, stores, &mut report).await {
+        Err(error) if error.reason() == "DATA_DAMAGED" => report.fault(format!("audit: {error}")),
+        done => done.map_err(|error| {
+            Failure::Machine(format!(
+                "the audit log cannot be compared with the journals, start again: {error}"
+            ))
+        })?,
+    }
     bar.finish_and_clear();
     Ok(report)
 }
 
 /// Compares the audit log with the journals that it follows. What it has not taken in yet it will, at the next
 /// start; what it has taken in must still be there.
-async fn follow(stores: &Stores, report: &mut Report) -> Result<(), Failure> {
-    let platform = stores.platform(gateway::Config::default())?;
+async fn follow(platform: &Platform, stores: &Stores, report: &mut Report) -> Result<(), audit::Error> {
     let (app, store) = (platform.audit.app(), &stores.audit);
-    let failed = |error: &dyn std::error::Error| {
-        Failure::Machine(format!("the audit log cannot be compared with the journals: {error}"))
-    };
     let mut after = None;
     loop {
-        let page = store.aggregates(after, PAGE).await.map_err(|error| failed(&error))?;
+        let page = store.aggregates(after, PAGE).await.map_err(journal::Error::from)?;
         let Some((tenant, aggregate, _)) = page.last() else { return Ok(()) };
         after = Some((*tenant, *aggregate));
         for (tenant, ..) in page.iter().filter(|(_, found, _)| *found == audit::records::log_id()) {
             let mut from = None;
             loop {
-                let found = app.completeness(*tenant, from, PAGE).await.map_err(|error| failed(&error))?;
+                let found = app.completeness(*tenant, from, PAGE).await?;
                 for gap in found.gaps {
                     if gap.contradicts && !report.faulty.contains(&(gap.service, *tenant, gap.aggregate)) {
                         report.fault(format!(

@@ -2,6 +2,7 @@
 //! merges that wait. So one thread of ours merges, and the engine's worker finds nothing to do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fjall::compaction::Leveled;
 use fjall::{AbstractTree, KeyspaceCreateOptions};
@@ -14,6 +15,13 @@ use crate::tables::{Table, Tables};
 /// range reads.
 const L0_TABLES: u8 = 6;
 
+/// Tables of level 0 from which on no more are written until some are merged: readers look into each, and the engine's
+/// work with its list of tables grows with the square of their number.
+const L0_TABLES_MAX: usize = 4 * L0_TABLES as usize;
+
+/// How often it is looked whether there are few enough again.
+const PERIOD: Duration = Duration::from_millis(2);
+
 /// Bytes of a table file.
 const TABLE_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -24,6 +32,15 @@ pub(crate) fn on_our_schedule(create: KeyspaceCreateOptions) -> KeyspaceCreateOp
 }
 
 impl Tables {
+    /// Waits until there is room in level 0 of all tables, or until nothing is merged any more.
+    pub(crate) fn wait_for_merges(&self, signal: &Signal) {
+        let tables = |table: &Table| self.table(*table).tree.level_table_count(0).unwrap_or(0);
+        while !signal.is_stopped() && Table::ALL.iter().any(|table| tables(table) >= L0_TABLES_MAX) {
+            signal.wake();
+            std::thread::sleep(PERIOD);
+        }
+    }
+
     /// Merges what is due in one table, once; returns whether something was.
     fn merge(&self, table: Table, strategy: &Arc<Leveled>) -> fjall::Result<bool> {
         let tree = &self.table(table).tree;
@@ -85,7 +102,10 @@ pub(crate) fn run(tables: &Tables, fatal: &Fatal, signal: &Signal) {
             }
             match tables.merge(table, &strategy) {
                 Ok(any) => merged |= any,
-                Err(error) => return fatal.stop(&format!("merging tables failed: {error}")),
+                Err(error) => {
+                    fatal.stop(&format!("merging tables failed: {error}"));
+                    return signal.stop();
+                }
             }
         }
         if !merged {

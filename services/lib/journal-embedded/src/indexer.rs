@@ -49,6 +49,7 @@ impl Indexer {
     fn work(&self) -> Result<(), String> {
         self.segments.prepare().map_err(|error| error.to_string())?;
         while let Some(generation) = self.overlay.oldest() {
+            self.tables.wait_for_merges(&self.merge);
             write(&generation, self.overlay.forgotten(), &self.tables).map_err(|error| error.to_string())?;
             // A mark older than the tables could not be compared with anything.
             self.mark.sync().map_err(|error| error.to_string())?;
@@ -105,7 +106,9 @@ pub(crate) fn write(generation: &Generation, forgotten: u64, tables: &Tables) ->
     let new = generation
         .feed(forgotten, usize::MAX)
         .map(|group| (group.number.to_be_bytes().to_vec(), Some(records::feed_value(&group.changes))));
-    tables.ingest(Table::Feed, old.into_iter().chain(new))?;
+    // From end to end, so that the files overlap and are merged: files apart would only be moved, and never get fewer.
+    let edge = |number: u64| std::iter::once((number.to_be_bytes().to_vec(), None));
+    tables.ingest(Table::Feed, edge(0).chain(old).chain(new).chain(edge(u64::MAX)))?;
 
     let applied = records::position_value(generation.at());
     Ok(tables.write_meta([(APPLIED_KEY, &applied), (FORGOTTEN_KEY, &forgotten.to_be_bytes())])?)

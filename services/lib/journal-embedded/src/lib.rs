@@ -3,7 +3,7 @@
 //!
 //! Read in this order: [`prepare`] and [`writer`] (a commit's way), [`frame`] and [`log`] (where it is durable),
 //! [`overlay`] (where it is read at first), [`indexer`], [`records`] and [`compact`] (where it is read later),
-//! [`contents`] and [`store`] (reads), [`history`] and [`mark`] (what is checked at open), [`fatal`] (what
+//! [`contents`] and [`store`] (reads), [`history`], [`mark`] and [`files`] (what is checked at open), [`fatal`] (what
 //! happens when the disk fails), [`dump`] and [`load`] (everything at one moment, and a store made from it).
 
 mod compact;
@@ -12,6 +12,7 @@ mod directory;
 mod dump;
 mod error;
 mod fatal;
+mod files;
 mod frame;
 mod history;
 mod indexer;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -30,7 +30,7 @@ use crate::prepare::Group;
 use crate::queue::{Job, QUEUE_BYTES_MAX, Queue};
 use crate::tables::Tables;
 use crate::writer::{Writer, is_expired};
-use crate::{OpenError, Options, compact, records};
+use crate::{OpenError, Options, compact, files, records};
 
 /// Most records that are read on the caller's thread; longer reads go to the blocking threads of tokio.
 const INLINE_READS_MAX: usize = 256;
@@ -45,6 +45,7 @@ const FORGET_SCAN_MAX: usize = 100_000;
 /// happen: for the caller it is an overload like any other, and trying again is right.
 pub struct EmbeddedStore {
     contents: Contents,
+    engine: PathBuf,
     queue: Arc<Queue>,
     merge: Arc<compact::Signal>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -62,6 +63,11 @@ impl EmbeddedStore {
         let directory = Arc::new(Directory::open(path)?);
         discard_unfinished(&directory)
             .map_err(|error| OpenError::io(path, "removing what an interrupted first start left", error))?;
+        if let Some(fault) =
+            unsound_lists(&directory).map_err(|e| OpenError::io(path, "reading the engine's files", e))?
+        {
+            return Err(OpenError::damaged(path, fault));
+        }
         let tables = Tables::open(Arc::clone(&directory), &options);
         let tables = Arc::new(tables.map_err(|error| OpenError::engine(path, error))?);
         let opening = Opening {
@@ -72,6 +78,7 @@ impl EmbeddedStore {
         let Recovered { at, overlay, mark, log } =
             recover(path, &directory, &tables, options.generation_bytes, &opening)?;
 
+        let engine = directory.engine();
         let contents = Contents { overlay: Arc::new(overlay), tables };
         let queue = Arc::new(Queue::default());
         let fatal = Arc::new(Fatal::new(Arc::clone(&queue), directory, options.on_fatal));
@@ -99,7 +106,7 @@ impl EmbeddedStore {
         };
         // The store first: if a thread does not start, dropping it stops the others.
         let (threads, forget_from) = (Mutex::default(), Mutex::default());
-        let store = EmbeddedStore { contents, queue, merge, threads, forget_from };
+        let store = EmbeddedStore { contents, engine, queue, merge, threads, forget_from };
         let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
             let thread = thread::Builder::new().name(name.into()).spawn(run);
             store.threads.lock().push(thread.map_err(|e| OpenError::io(path, "starting a thread", e))?);
@@ -123,6 +130,15 @@ impl EmbeddedStore {
                 self.contents.overlay.stop();
             }
         }
+    }
+
+    /// Reads all files of the tables and compares them with their checksums: what is wrong, in sentences. Reads of
+    /// single records would find the same, but not before somebody asks for them. Blocks.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn check_files(&self) -> io::Result<Vec<String>> {
+        files::check_all(&self.engine)
     }
 
     /// Reads in the background if it is a long read.
@@ -202,6 +218,14 @@ fn discard_unfinished(directory: &Directory) -> io::Result<()> {
         Ok(_) => fs::remove_dir_all(engine),
         Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_dir_all(engine),
         Err(error) => Err(error),
+    }
+}
+
+/// What is wrong with the engine's lists of files. Until there is a mark they may be half made.
+fn unsound_lists(directory: &Directory) -> io::Result<Option<String>> {
+    match directory.mark().try_exists()? {
+        true => files::check_lists(&directory.engine()),
+        false => Ok(None),
     }
 }
 

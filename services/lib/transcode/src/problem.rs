@@ -68,11 +68,16 @@ struct Document<'a> {
 
 impl Problem {
     /// Makes a problem without fields; the status is that of the code, or of the reason.
-    pub fn new(code: Code, reason: &'static str, detail: impl Into<Cow<'static, str>>) -> Problem {
+    pub fn new(
+        code: Code,
+        reason: impl Into<Cow<'static, str>>,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Problem {
+        let reason = reason.into();
         Problem {
-            status: problem::http_status(code, reason),
+            status: problem::http_status(code, &reason),
             code: code.name(),
-            reason: reason.into(),
+            reason,
             detail: detail.into(),
             errors: vec![],
             metadata: BTreeMap::new(),
@@ -105,10 +110,10 @@ impl Problem {
         let code = Code::from_grpc(status.code() as i32).unwrap_or(Code::Internal);
         let details = status.get_error_details();
         let info = details.error_info();
-        if code == Code::Internal {
-            return Problem::new(code, "INTERNAL", INTERNAL_TEXT);
-        }
         let reason = info.map(|info| info.reason.clone()).filter(|reason| !reason.is_empty());
+        if code == Code::Internal {
+            return Problem::new(code, reason.map_or("INTERNAL".into(), Cow::Owned), INTERNAL_TEXT);
+        }
         let reason: Cow<'static, str> = reason.map_or(Cow::Borrowed(code.name()), Cow::Owned);
         let body = match operation.body {
             Body::Field(index) => catalogue.schema.messages[operation.input].fields[index].name.as_str(),

@@ -366,3 +366,75 @@ async fn the_reserve_is_there() {
     open(directory.path());
     assert_eq!(fs::metadata(&reserve).expect("reserve").len(), 16 << 20);
 }
+
+/// The folders of the engine's tables.
+fn tables(path: &Path) -> Vec<PathBuf> {
+    let folders = fs::read_dir(path.join("engine").join("keyspaces")).expect("directory");
+    folders
+        .map(|folder| folder.expect("folder").path())
+        .filter(|path| path.join("current").exists())
+        .collect()
+}
+
+/// The engine would begin such a table anew, empty: a repeated request would be carried out again.
+#[tokio::test]
+async fn a_table_without_its_list_of_files_is_noticed() {
+    let directory = settled(40).await;
+    for table in tables(directory.path()) {
+        let current = table.join("current");
+        let bytes = fs::read(&current).expect("read");
+        fs::remove_file(&current).expect("remove");
+        let missing = error(directory.path());
+        assert!(missing.to_string().contains("the file 'current' is missing"), "{missing}");
+        fs::write(&current, &bytes[1..]).expect("write");
+        let malformed = error(directory.path());
+        assert!(malformed.to_string().contains("the file 'current' is malformed"), "{malformed}");
+        fs::write(&current, &bytes).expect("write");
+    }
+    assert_eq!(verified(&open(directory.path()), 1).await, 40);
+}
+
+#[tokio::test]
+async fn each_change_of_a_list_of_files_is_noticed() {
+    let directory = settled(40).await;
+    let table = tables(directory.path()).remove(0);
+    let lists = fs::read_dir(&table).expect("directory").map(|file| file.expect("file").path());
+    let list = lists.filter(|path| path.file_name().expect("name").to_string_lossy().starts_with('v')).max();
+    let list = list.expect("a list");
+    for at in 0..fs::metadata(&list).expect("list").len() {
+        flip(&list, at);
+        let changed = error(directory.path());
+        assert!(changed.to_string().contains("is not the one that was written"), "byte {at}: {changed}");
+        flip(&list, at);
+    }
+    assert_eq!(verified(&open(directory.path()), 1).await, 40);
+}
+
+/// Not only what is read by chance.
+#[tokio::test]
+async fn a_check_finds_each_changed_file() {
+    // A number that divides no length of a block: all parts of the files are met.
+    const STEP: usize = 97;
+    let directory = settled(40).await;
+    assert_eq!(open(directory.path()).check_files().expect("readable"), Vec::<String>::new());
+    let files = tables(directory.path()).into_iter().flat_map(|table| {
+        let files = fs::read_dir(table.join("tables")).into_iter().flatten();
+        files.map(|file| file.expect("file").path())
+    });
+    let mut found = 0;
+    for file in files {
+        for at in (0..fs::metadata(&file).expect("file").len()).step_by(STEP) {
+            flip(&file, at);
+            // Many a change is noticed when the file is opened.
+            if let Ok(store) = EmbeddedStore::open(directory.path(), Options::default()) {
+                let faults = store.check_files().expect("readable");
+                let [fault] = &faults[..] else { panic!("byte {at} of {}: {faults:?}", file.display()) };
+                assert!(fault.contains("is not the file that was written"), "{fault}");
+                found += 1;
+            }
+            flip(&file, at);
+        }
+    }
+    assert!(found > 0, "each change keeps the store shut");
+    assert_eq!(open(directory.path()).check_files().expect("readable"), Vec::<String>::new());
+}
