@@ -17,7 +17,7 @@ const CURRENT: &str = "current";
 /// How the trailer of a file begins: a word, its version, the kind of its checksum. Behind it are the checksum, place and
 /// length of the table of contents.
 const TRAILER_HEADER: &[u8] = b"SFA!\x01\x00";
-const TRAILER_BYTES: u64 = 6 + 16 + 8 + 8;
+const TRAILER_BYTES: usize = 6 + 16 + 8 + 8;
 /// It names half a dozen sections.
 const CONTENTS_BYTES_MAX: u64 = 64 * 1024;
 
@@ -141,8 +141,8 @@ fn parsed(list: &[u8]) -> Option<Files> {
 
 /// Whether the table of contents at the end of a file is sound: the engine reserves as much memory as it says.
 fn has_contents(file: &File) -> io::Result<bool> {
-    let Some(end) = file.metadata()?.len().checked_sub(TRAILER_BYTES) else { return Ok(false) };
-    let mut trailer = [0; TRAILER_BYTES as usize];
+    let Some(end) = file.metadata()?.len().checked_sub(TRAILER_BYTES as u64) else { return Ok(false) };
+    let mut trailer = [0; TRAILER_BYTES];
     file.read_exact_at(&mut trailer, end)?;
     let mut rest = &trailer[TRAILER_HEADER.len()..];
     let parts = (take(&mut rest), take(&mut rest), take(&mut rest));
