@@ -50,6 +50,13 @@ pub(crate) struct Op {
     refused: bool,
 }
 
+impl Op {
+    /// Whether no other attempt was under way at any moment of this one, which has ended.
+    fn was_alone(&self, attempt: &Attempt) -> bool {
+        !attempt.joined && self.attempts == attempt.number
+    }
+}
+
 /// An attempt of an operation.
 pub(crate) struct Attempt {
     op: OpId,
@@ -306,8 +313,14 @@ impl Model {
         op.open -= 1;
         match answer {
             Answer::Unknown => op.unknown += 1,
-            // The answer of a posting may read more after the commit, and fail then: what is repeated is safe.
-            Answer::NoEffect => {}
+            Answer::NoEffect => {
+                let op = &self.ops[id];
+                let by_another = attempt.done_before || op.unknown > 0 || !op.was_alone(&attempt);
+                hold!(
+                    op.at[0].is_empty() || by_another,
+                    "operation {id} {op:?}: an attempt is said to have done nothing, and it is in the ledger"
+                );
+            }
             Answer::Refused(refused) => {
                 op.refused = true;
                 let fault = |why: String| {
@@ -375,8 +388,8 @@ impl Model {
         let op = &self.ops[attempt.op];
         hold!(!attempt.done_before, "it is in the ledger");
         // Its refusal may have been on its way while another attempt found what this one missed.
-        let alone = !attempt.joined && op.attempts == attempt.number;
-        hold!(op.at[0].is_empty() || op.open + op.unknown > 0 || !alone, "it is in the ledger");
+        let by_another = op.open + op.unknown > 0 || !op.was_alone(attempt);
+        hold!(op.at[0].is_empty() || by_another, "it is in the ledger");
         // An answer does not say which line it is about: one of them must explain it.
         let mut verdict = Ok(());
         for line in 0..op.lines.len() {

@@ -103,13 +103,15 @@ impl Catalog {
     /// The product as it was right after entry `seq`: what the command that wrote it answers, the first
     /// time and every time.
     async fn product_after(&self, ctx: &Ctx, aggregate: AggregateId, seq: Seq) -> Result<Product, Error> {
-        if let Some(product) = self.read_whole(ctx, aggregate).await?
+        let scope = Scope { tenant: ctx.tenant, aggregate };
+        let now = self.products.read(scope, ProductRecord::needs_all).await;
+        if let Some(view) = now.map_err(journal::Error::after_commit)?
+            && let Some(product) = view.state.product
             && product.revision == seq
         {
             return Ok(product);
         }
-        let scope = Scope { tenant: ctx.tenant, aggregate };
-        let view = self.products.state_at(scope, seq).await?;
+        let view = self.products.state_at(scope, seq).await.map_err(journal::Error::after_commit)?;
         view.state.product.ok_or(Error::NotFound { what: "product" })
     }
 

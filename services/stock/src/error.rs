@@ -130,6 +130,15 @@ impl Error {
         Error::Invalid(invalid)
     }
 
+    /// What a read says that was made for the answer of a commit.
+    #[must_use]
+    pub fn after_commit(self) -> Self {
+        match self {
+            Error::Journal(error) => Error::Journal(error.after_commit()),
+            other => other,
+        }
+    }
+
     /// One bad field.
     pub fn field(field: &str, reason: &'static str, detail: impl Into<String>) -> Self {
         Error::Invalid(Invalid::field(field, reason, detail))

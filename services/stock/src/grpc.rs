@@ -204,7 +204,7 @@ impl Stock {
     async fn posting(&self, ctx: &Ctx, done: post::Done) -> Result<pb::Posting, Error> {
         let mut movements = Vec::with_capacity(done.movements.len());
         for posted in &done.movements {
-            let links = self.links(ctx, done.item, &posted.event, None).await?;
+            let links = self.links(ctx, done.item, &posted.event, None).await.map_err(Error::after_commit)?;
             movements.push(convert::movement(posted, &done.facts, links));
         }
         Ok(pb::Posting { movements, replayed: done.replayed })

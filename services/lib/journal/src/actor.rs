@@ -18,7 +18,7 @@ use crate::aggregate::{Aggregate, Changes};
 use crate::bug;
 use crate::entry::{Entry, NewEntry, Posted};
 use crate::error::{Error, Rejection, SubmitError};
-use crate::journal::{Answer, Inner, Keep, ROUNDS_MAX, Request, Scope, UNKNOWN_S_MAX, unstored};
+use crate::journal::{Answer, Inner, Keep, Meta, ROUNDS_MAX, Request, Scope, UNKNOWN_S_MAX, unstored};
 use crate::relay::Owner;
 use crate::slot::Command;
 use crate::store::{
@@ -309,6 +309,15 @@ impl<A: Aggregate> Inner<A> {
                         fail(commands, &Error::ConcurrentUpdate);
                         return None;
                     };
+                    match self.was_done(scope.tenant, &commands[at].request.meta).await {
+                        Ok(false) => {}
+                        // It has it from an earlier try, which the next round finds.
+                        Ok(true) => continue,
+                        Err(error) => {
+                            fail(commands, &error);
+                            return None;
+                        }
+                    }
                     let command = commands.remove(at);
                     let _ = command.reply.send(Err(Rejection::Claimed { claim, owner }));
                 }
@@ -406,6 +415,10 @@ impl<A: Aggregate> Inner<A> {
                 Outcome::Refused(Refusal::Moved { .. } | Refusal::Fenced { .. }) => {}
                 Outcome::Refused(Refusal::Claimed { claim, owner, .. }) => {
                     let at = claims.iter().find(|(taken, _)| *taken == claim).map_or(0, |(_, at)| *at);
+                    let done = self.was_done(tenant, &requests[at].1.meta).await;
+                    if done.map_err(|error| refuse(at, error))? {
+                        continue;
+                    }
                     return Err(SubmitError { at, rejection: Rejection::Claimed { claim, owner } });
                 }
                 Outcome::Refused(Refusal::Invalid { rule, .. }) => {
@@ -418,6 +431,11 @@ impl<A: Aggregate> Inner<A> {
             }
         }
         Err(refuse(0, Error::ConcurrentUpdate))
+    }
+
+    /// Whether an earlier try of a request was carried out, perhaps for another aggregate.
+    async fn was_done(&self, tenant: TenantId, meta: &Meta) -> Result<bool, Error> {
+        Ok(meta.keep != Keep::No && self.store.key(tenant, meta.key).await?.is_some())
     }
 
     /// Whether another process has committed since `seq`. What is answered without a commit must be true of

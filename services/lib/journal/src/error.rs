@@ -35,6 +35,18 @@ pub enum Error {
     ConcurrentUpdate,
 }
 
+impl Error {
+    /// What a read says that was made for the answer of a commit: something was written, so it is not the store
+    /// alone that was away.
+    #[must_use]
+    pub fn after_commit(self) -> Error {
+        match self {
+            Error::Unavailable(_) => Error::OutcomeUnknown,
+            other => other,
+        }
+    }
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {

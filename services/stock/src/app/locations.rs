@@ -98,7 +98,8 @@ impl Stock {
     }
 
     async fn created(&self, ctx: &Ctx, answer: Answer<Event>) -> Result<(Location, u64, bool), Error> {
-        let place = self.places.state_at(scope(ctx, answer.aggregate), answer.seq).await?.state;
+        let place = self.places.state_at(scope(ctx, answer.aggregate), answer.seq).await;
+        let place = place.map_err(journal::Error::after_commit)?.state;
         Ok((place.location.ok_or(Error::NotFound)?, answer.seq, answer.replayed))
     }
 

@@ -17,7 +17,7 @@ impl App {
         self.api_key(ctx, id).await?;
         let scope = Scope { tenant: ctx.tenant, aggregate: id.into() };
         let answer = self.journal.submit(scope, Request { command: Command::RevokeKey, meta }).await?;
-        match self.journal.state_at(scope, answer.seq).await?.state {
+        match self.journal.state_at(scope, answer.seq).await.map_err(journal::Error::after_commit)?.state {
             State::ApiKey(key) => Ok((key, answer.replayed)),
             _ => Err(Error::NotFound { what: "API key" }),
         }

@@ -25,7 +25,7 @@ impl App {
         let request = Request { command: Command::UpdateBusiness(update), meta };
         let answer = self.journal.submit(scope, request).await?;
         // The state right after this change: a repeated request gets the same answer as the first.
-        match self.journal.state_at(scope, answer.seq).await?.state {
+        match self.journal.state_at(scope, answer.seq).await.map_err(journal::Error::after_commit)?.state {
             State::Business(business) => Ok((business, answer.replayed)),
             _ => Err(Error::NotFound { what: "business" }),
         }
