@@ -368,6 +368,36 @@ async fn a_claim_decides_nothing_after_an_unknown_outcome() {
     assert!(matches!(again, Err(Rejection::Claimed { .. })), "{again:?}");
 }
 
+/// INV-1: another process carries out the first try of a request, for another aggregate, while the second one is on its
+/// way: the claim that is taken is its own.
+#[tokio::test]
+async fn a_claim_of_an_earlier_try_is_its_answer() {
+    for atomic in [false, true] {
+        let (one, gate) = gated(&[Fault::Held]);
+        let other = Journal::<Sum>::new(one.store().clone(), Arc::new(SystemEnv));
+        let second = {
+            let one = one.clone();
+            async move {
+                let named = request(1, Change::Name("a"));
+                match atomic {
+                    true => {
+                        let answers = one.submit_all(TENANT, vec![(scope(2).aggregate, named)]).await;
+                        answers.map(|mut answers| answers.remove(0)).map_err(|error| error.rejection)
+                    }
+                    false => one.submit(scope(2), named).await,
+                }
+            }
+        };
+        let second = tokio::spawn(second);
+        tokio::task::yield_now().await;
+        other.submit(scope(1), request(1, Change::Name("a"))).await.unwrap();
+        gate.add_permits(1);
+        let answer = second.await.unwrap().unwrap();
+        assert_eq!((answer.aggregate, answer.replayed), (scope(1).aggregate, true), "atomic: {atomic}");
+        assert_eq!(value(&one, 2).await, None);
+    }
+}
+
 /// A rule that panics ends its own command as unknown and blocks nobody.
 #[tokio::test]
 async fn a_panic_does_not_block_the_aggregate() {
