@@ -2,7 +2,7 @@
 //!
 //! `build.rs` includes this file too: a contract that fails [`read`] does not build.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
@@ -12,6 +12,8 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
 pub struct MethodRule {
     /// `resource.action`, for example `stock.post`. `internal.<caller>` is never granted to a credential.
     pub permission: String,
+    /// Position of the permission among all of the contract, sorted: names it in tables.
+    pub permission_number: usize,
     /// How it treats the idempotency key.
     pub idempotency: Idempotency,
     /// Whether the request must carry the revision that it was made from.
@@ -96,7 +98,16 @@ pub fn read(pool: &DescriptorPool) -> Result<HashMap<String, MethodRule>, Vec<Re
             }
         }
     }
+    number_permissions(&mut rules);
     if refused.is_empty() { Ok(rules) } else { Err(refused) }
+}
+
+fn number_permissions(rules: &mut HashMap<String, MethodRule>) {
+    let names: BTreeSet<String> = rules.values().map(|rule| rule.permission.clone()).collect();
+    let numbers: HashMap<String, usize> = names.into_iter().zip(0..).collect();
+    for rule in rules.values_mut() {
+        rule.permission_number = numbers[&rule.permission];
+    }
 }
 
 fn rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<MethodRule, String> {
@@ -123,6 +134,7 @@ fn rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<MethodRule, 
     }
     Ok(MethodRule {
         permission,
+        permission_number: 0,
         idempotency,
         if_match: boolean(&rule, "if_match"),
         audit,

@@ -14,9 +14,11 @@ fn allowed(package: &str) -> Option<&'static [&'static str]> {
         "ids" | "money" | "quantity" | "calendar" | "problem" | "recent" => &[],
         "proto" | "journal" | "runtime" => &[],
         "journal-embedded" | "events" => &["journal"],
-        "rpc" => &["journal", "proto"],
+        "authz" => &["proto"],
+        "rpc" => &["authz", "journal", "proto"],
         "transcode" => &["proto"],
-        "tenant" | "catalog" | "stock" => &["journal", "proto", "rpc", "runtime"],
+        "tenant" => &["authz", "journal", "proto", "rpc", "runtime"],
+        "catalog" | "stock" => &["journal", "proto", "rpc", "runtime"],
         // What checks a log shares nothing with what writes it.
         "audit-verifier" => &[],
         "audit" => &["events", "journal", "proto", "rpc"],

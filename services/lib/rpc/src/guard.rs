@@ -70,7 +70,7 @@ impl Guard {
         let verified = self.verifier.verify(token)?;
         let (path, rule) = proto::rules().get_key_value(path).ok_or(Refused::UnknownMethod)?;
         let admitted = || Admitted { ctx: Ctx::of_request(&verified, headers), path, rule };
-        if !verified.permissions.allows(&rule.permission) {
+        if !verified.may(rule) {
             return Err(Rejected::Denied(Box::new(admitted())));
         }
         match headers.get(&name::IDEMPOTENCY_KEY) {
@@ -218,10 +218,20 @@ mod tests {
             permissions: &str,
             headers: &[(&'static str, &str)],
         ) -> Result<Ctx, String> {
+            self.call_as(ActorKind::ApiKey, path, permissions, headers).await
+        }
+
+        async fn call_as(
+            &self,
+            kind: ActorKind,
+            path: &str,
+            permissions: &str,
+            headers: &[(&'static str, &str)],
+        ) -> Result<Ctx, String> {
             let token = self.minter.mint(&Principal {
                 tenant: TenantId::from_bytes([1; 16]),
                 business: BusinessId::from_bytes([2; 16]),
-                actor: Actor::new(ActorKind::ApiKey, "key_a"),
+                actor: Actor::new(kind, "key_a"),
                 permissions: Permissions::parse(permissions.split_whitespace()).unwrap(),
                 secret: [7; 32],
             });
@@ -271,9 +281,31 @@ mod tests {
         check(UPDATE,       "tenant.update",    &[],                                 Err("PRECONDITION_REQUIRED")).await;
         check(UPDATE,       "tenant.update",    &[(header::IF_MATCH, "\"3\"")],      Ok(())).await;
         check(AUTHENTICATE, "*",                &[],                                 Err("PERMISSION_DENIED")).await;
-        check(AUTHENTICATE, "internal.gateway", &[],                                 Ok(())).await;
+        check(AUTHENTICATE, "internal.gateway", &[],                                 Err("PERMISSION_DENIED")).await;
         check("/cargopilot.tenant.v1.TenantService/Drop", "*", &[],                  Err("UNKNOWN_METHOD")).await;
         check("/",          "*",                &[],                                 Err("UNKNOWN_METHOD")).await;
+        world.call_as(ActorKind::System, AUTHENTICATE, "internal.gateway", &[]).await.unwrap();
+    }
+
+    /// API-2: whatever was granted, for every method of the contract, the guard decides what the permissions mean,
+    /// the second time as the first: a remembered decision is the decision.
+    #[tokio::test]
+    async fn remembered_decisions_are_those_of_the_policies() {
+        let world = World::new();
+        for granted in ["", "*", "*.read", "stock.* key.read", "product.update"] {
+            let permissions = Permissions::parse(granted.split_whitespace()).unwrap();
+            for (path, rule) in proto::rules() {
+                let headers = [(header::IDEMPOTENCY_KEY, "k"), (header::IF_MATCH, "\"3\"")];
+                for _ in 0..2 {
+                    let found = world.call(path, granted, &headers).await.map(drop);
+                    let expected = match permissions.allows(&rule.permission) {
+                        true => Ok(()),
+                        false => Err("PERMISSION_DENIED".to_owned()),
+                    };
+                    assert_eq!(found, expected, "{granted:?} {path}");
+                }
+            }
+        }
     }
 
     /// Remembers what it was told to write down.

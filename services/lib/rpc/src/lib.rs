@@ -9,6 +9,7 @@
 
 mod access;
 mod context;
+mod decided;
 mod etag;
 mod guard;
 mod hash;

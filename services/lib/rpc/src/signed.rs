@@ -14,6 +14,7 @@ use ids::{BusinessId, TenantId};
 use prost::Message;
 use recent::Recent;
 
+use crate::decided::Decided;
 use crate::{Actor, ActorKind, Permissions, Principal, Refused};
 
 /// How long a signed context is valid.
@@ -152,6 +153,7 @@ pub(crate) struct Verified {
     pub(crate) permissions: Arc<Permissions>,
     pub(crate) secret: Arc<[u8; 32]>,
     pub(crate) token: HeaderValue,
+    pub(crate) decided: Decided,
     expires_ms: u64,
 }
 
@@ -207,6 +209,7 @@ impl Verifier {
             permissions: Arc::new(Permissions::parse(&context.permissions)?),
             secret: Arc::new(context.secret.try_into().ok()?),
             token,
+            decided: Decided::default(),
             expires_ms: context.expires_ms,
         })
     }
