@@ -40,7 +40,11 @@ pub(crate) fn try_all(points: &[Point], try_one: impl Fn(Point) -> Option<&'stat
             scope.spawn(|| {
                 loop {
                     let Some(point) = next.lock().expect("whole").next() else { return };
-                    let outcome = try_one(*point).unwrap_or("not reached");
+                    let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| try_one(*point)));
+                    let outcome = match tried {
+                        Ok(outcome) => outcome.unwrap_or("not reached"),
+                        Err(_) => panic!("at {point:?}"),
+                    };
                     *outcomes.lock().expect("whole").entry((point.mode, outcome)).or_default() += 1;
                 }
             });

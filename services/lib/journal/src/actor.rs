@@ -38,25 +38,25 @@ pub(crate) struct Loaded<A> {
 pub(crate) type Reply<A> = Result<Answer<<A as Aggregate>::Event>, Rejection<<A as Aggregate>::Error>>;
 
 /// The commands for one aggregate, decided one after the other, on their way to one commit.
-struct Plan<A: Aggregate> {
+pub(crate) struct Plan<A: Aggregate> {
     scope: Scope,
     attempt: AttemptId,
-    expect: Seq,
-    loaded: Box<Loaded<A>>,
+    pub(crate) expect: Seq,
+    pub(crate) loaded: Box<Loaded<A>>,
     entries: Vec<bytes::Bytes>,
     keys: Vec<(KeyHash, KeyRow)>,
     changes: Changes,
     /// Which request of the caller takes which claim.
-    claims: Vec<(Claim, usize)>,
+    pub(crate) claims: Vec<(Claim, usize)>,
 }
 
 impl<A: Aggregate> Plan<A> {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.keys.is_empty()
     }
 
     /// The commit, and the state that is true once it is applied.
-    fn commit(mut self) -> (Commit, Box<Loaded<A>>) {
+    pub(crate) fn commit(mut self) -> (Commit, Box<Loaded<A>>) {
         self.loaded.state.save(&mut self.changes);
         let head = Head {
             seq: self.loaded.seq,
@@ -102,7 +102,7 @@ fn last_of_each<T, K: Ord>(changes: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
 }
 
 impl<A: Aggregate> Inner<A> {
-    async fn plan(&self, scope: Scope, loaded: Option<Box<Loaded<A>>>) -> Result<Plan<A>, Error> {
+    pub(crate) async fn plan(&self, scope: Scope, loaded: Option<Box<Loaded<A>>>) -> Result<Plan<A>, Error> {
         let loaded = match loaded {
             Some(loaded) => loaded,
             None => match self.store.head(scope.tenant, scope.aggregate).await? {
@@ -126,7 +126,7 @@ impl<A: Aggregate> Inner<A> {
 
     /// Decides like [`Self::consider`]; `None` if a rule was broken because another process has moved the
     /// aggregate: rows that were loaded after the head may then belong to a later state than the head.
-    async fn considered(
+    pub(crate) async fn considered(
         &self,
         plan: &mut Plan<A>,
         at: usize,
@@ -434,19 +434,19 @@ impl<A: Aggregate> Inner<A> {
     }
 
     /// Whether an earlier try of a request was carried out, perhaps for another aggregate.
-    async fn was_done(&self, tenant: TenantId, meta: &Meta) -> Result<bool, Error> {
+    pub(crate) async fn was_done(&self, tenant: TenantId, meta: &Meta) -> Result<bool, Error> {
         Ok(meta.keep != Keep::No && self.store.key(tenant, meta.key).await?.is_some())
     }
 
     /// Whether another process has committed since `seq`. What is answered without a commit must be true of
     /// what is stored: the state in memory may be old, and rows that were loaded later may be newer than it.
-    async fn has_moved(&self, scope: Scope, seq: Seq) -> Result<bool, Error> {
+    pub(crate) async fn has_moved(&self, scope: Scope, seq: Seq) -> Result<bool, Error> {
         let head = self.store.head(scope.tenant, scope.aggregate).await?;
         Ok(head.map_or(0, |head| head.seq) != seq)
     }
 
     /// Commits, and pursues an unknown outcome until it is decided; on a shared store with a permit.
-    async fn settle(&self, mut group: Vec<Commit>) -> Outcome {
+    pub(crate) async fn settle(&self, mut group: Vec<Commit>) -> Outcome {
         while bug::is("commit a batch in parts") && group.len() > 1 {
             let part = Box::pin(self.decide_outcome(vec![group.remove(0)])).await;
             if part != Outcome::Applied {

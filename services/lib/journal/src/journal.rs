@@ -216,6 +216,61 @@ impl<A: Aggregate> Journal<A> {
         tenant: TenantId,
         requests: Vec<(AggregateId, Request<A::Command>)>,
     ) -> Vec<Result<Answer<A::Event>, Rejection<A::Error>>> {
+        // On a shared store a commit is of one aggregate.
+        if requests.len() < 2 || self.inner.owner.is_some() {
+            return self.submit_one_by_one(tenant, requests).await;
+        }
+        let mut marks = Vec::with_capacity(requests.len());
+        let mut entered = Vec::with_capacity(requests.len());
+        let mut places = Vec::with_capacity(requests.len());
+        let mut refused: HashMap<AggregateId, Error> = HashMap::new();
+        for (aggregate, request) in requests {
+            // A command must not overtake one that another caller is about to commit for this same batch.
+            let marked = match refused.get(&aggregate) {
+                Some(error) => Err(error.clone()),
+                None => self.mark_running(tenant, &request.meta),
+            };
+            places.push(match marked {
+                Ok(mark) => {
+                    marks.push(mark);
+                    entered.push((aggregate, request));
+                    None
+                }
+                Err(error) => {
+                    refused.insert(aggregate, error.clone());
+                    Some(error)
+                }
+            });
+        }
+        let count = entered.len();
+        let inner = Arc::clone(&self.inner);
+        let work = Steady::new(async move {
+            let answers = AssertUnwindSafe(inner.commit_each(tenant, &entered)).catch_unwind().await;
+            drop(marks);
+            (answers, entered)
+        });
+        let answers = match work.await {
+            (Ok(Some(answers)), _) => answers,
+            (Ok(None), entered) => self.submit_one_by_one(tenant, entered).await,
+            (Err(_), _) => {
+                error!("deciding a batch panicked");
+                (0..count).map(|_| Err(Error::OutcomeUnknown.into())).collect()
+            }
+        };
+        let mut answers = answers.into_iter();
+        let lost = || Err(Error::OutcomeUnknown.into());
+        let answer = |refused: Option<Error>| match refused {
+            Some(error) => Err(error.into()),
+            None => answers.next().unwrap_or_else(lost),
+        };
+        places.into_iter().map(answer).collect()
+    }
+
+    async fn submit_one_by_one(
+        &self,
+        tenant: TenantId,
+        requests: Vec<(AggregateId, Request<A::Command>)>,
+    ) -> Vec<Result<Answer<A::Event>, Rejection<A::Error>>> {
         let mut waiting = Vec::with_capacity(requests.len());
         let mut works = FuturesUnordered::new();
         let mut refused: HashMap<AggregateId, Error> = HashMap::new();

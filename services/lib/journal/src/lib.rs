@@ -17,6 +17,7 @@ pub mod claims;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod document;
+mod each;
 pub mod entry;
 pub mod env;
 pub mod error;

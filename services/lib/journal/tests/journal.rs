@@ -351,6 +351,74 @@ async fn a_claimed_value_refuses_its_command_alone() {
     assert_eq!((answers[0].is_ok(), answers[2].is_ok(), value(&journal, 2).await), (true, true, Some(7)));
 }
 
+/// Each command of a batch is answered as if it had come alone, though they share a commit.
+#[tokio::test(start_paused = true)]
+async fn commands_of_a_batch_do_not_share_their_fate() {
+    let journal = journal(&[]);
+    let batch = || {
+        vec![
+            (scope(1).aggregate, request(1, Change::Add(5))),
+            (scope(2).aggregate, request(2, Change::Add(-1))),
+            (scope(1).aggregate, request(3, Change::Add(-6))),
+            (scope(1).aggregate, request(4, Change::Add(-4))),
+            (scope(3).aggregate, request(5, Change::Panic)),
+            (scope(2).aggregate, request(1, Change::Add(5))),
+        ]
+    };
+    for replayed in [false, true] {
+        let answers = journal.submit_each(TENANT, batch()).await;
+        let ok = |at: usize, seq| matches!(&answers[at], Ok(a) if (a.replayed, a.seq) == (replayed, seq));
+        assert!(ok(0, 1) && ok(3, 2), "{answers:?}");
+        assert_eq!(answers[1], Err(Rejection::Domain("only 0".into())));
+        assert_eq!(answers[2], Err(Rejection::Domain(if replayed { "only 1" } else { "only 5" }.into())));
+        assert_eq!(answers[4], Err(Rejection::Journal(Error::OutcomeUnknown)));
+        assert_eq!(answers[5], Err(Rejection::Journal(Error::InProgress)), "its key is there twice");
+        assert_eq!((value(&journal, 1).await, value(&journal, 2).await), (Some(1), None));
+    }
+}
+
+/// INV-1: the outcome of a batch is pursued as that of one command is.
+#[tokio::test(start_paused = true)]
+async fn a_batch_whose_outcome_is_lost_is_done_once() {
+    let batch = || {
+        vec![
+            (scope(1).aggregate, request(1, Change::Add(5))),
+            (scope(2).aggregate, request(2, Change::Add(-1))),
+            (scope(3).aggregate, request(3, Change::Add(7))),
+        ]
+    };
+    for fault in [Fault::AnswerLost, Fault::RequestLost] {
+        let journal = journal(&[fault]);
+        let answers = journal.submit_each(TENANT, batch()).await;
+        assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+        assert_eq!((value(&journal, 1).await, value(&journal, 3).await), (Some(5), Some(7)));
+    }
+    let journal = journal(&[Fault::RequestLost; 60]);
+    let answers = journal.submit_each(TENANT, batch()).await;
+    let unknown = Err(Rejection::Journal(Error::OutcomeUnknown));
+    assert_eq!((&answers[0], &answers[2]), (&unknown, &unknown));
+}
+
+/// INV-9: what another process changed meanwhile is seen by all of a batch.
+#[tokio::test]
+async fn a_batch_is_decided_on_what_is_stored() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let [one, other] = [(); 2].map(|()| Journal::<Sum>::new(Arc::clone(&store), Arc::new(SystemEnv)));
+    let batch = |first: u8, one: i64, two: i64| {
+        vec![
+            (scope(1).aggregate, request(first, Change::Add(one))),
+            (scope(2).aggregate, request(first + 1, Change::Add(two))),
+        ]
+    };
+    let done = |answers: Vec<Result<_, _>>| answers.iter().map(Result::is_ok).collect::<Vec<_>>();
+    assert_eq!(done(one.submit_each(TENANT, batch(1, 1, 1)).await), [true, true]);
+    assert_eq!(done(other.submit_each(TENANT, batch(3, 5, -1)).await), [true, true]);
+    // It remembers 1 and 1, and 6 and 0 are there.
+    assert_eq!(done(one.submit_each(TENANT, batch(5, -6, -1)).await), [true, false]);
+    assert_eq!(done(other.submit_each(TENANT, batch(7, -1, -1)).await), [false, false]);
+    assert_eq!((value(&one, 1).await, value(&other, 2).await), (Some(0), Some(0)));
+}
+
 /// A claim that is taken says nothing about a first try that may still be on its way: when it arrives, the value may
 /// be free again. Found by the simulator.
 #[tokio::test(start_paused = true)]
