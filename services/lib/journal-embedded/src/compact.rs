@@ -102,10 +102,7 @@ pub(crate) fn run(tables: &Tables, fatal: &Fatal, signal: &Signal) {
             }
             match tables.merge(table, &strategy) {
                 Ok(any) => merged |= any,
-                Err(error) => {
-                    fatal.stop(&format!("merging tables failed: {error}"));
-                    return signal.stop();
-                }
+                Err(error) => return fatal.stop(&format!("merging tables failed: {error}")),
             }
         }
         if !merged {

@@ -7,6 +7,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use crate::compact::Signal;
 use crate::directory::Directory;
 use crate::queue::Queue;
 
@@ -17,16 +18,24 @@ pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
 pub(crate) struct Fatal {
     reason: OnceLock<String>,
     queue: Arc<Queue>,
+    merge: Arc<Signal>,
     directory: Arc<Directory>,
     hook: Option<OnFatal>,
 }
 
 impl Fatal {
-    pub(crate) fn new(queue: Arc<Queue>, directory: Arc<Directory>, hook: Option<OnFatal>) -> Fatal {
-        Fatal { reason: OnceLock::new(), queue, directory, hook }
+    pub(crate) fn new(
+        queue: Arc<Queue>,
+        merge: Arc<Signal>,
+        directory: Arc<Directory>,
+        hook: Option<OnFatal>,
+    ) -> Fatal {
+        Fatal { reason: OnceLock::new(), queue, merge, directory, hook }
     }
 
     pub(crate) fn stop(&self, error: &str) {
+        // A merge would write a list of files anew that may be in use already.
+        self.merge.stop();
         let full = self.directory.is_full();
         let hint = if full { "; the disk is full: free some space and start again" } else { "" };
         if self.reason.set(format!("writing stopped: {error}{hint}")).is_err() {

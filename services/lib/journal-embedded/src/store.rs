@@ -81,8 +81,9 @@ impl EmbeddedStore {
         let engine = directory.engine();
         let contents = Contents { overlay: Arc::new(overlay), tables };
         let queue = Arc::new(Queue::default());
-        let fatal = Arc::new(Fatal::new(Arc::clone(&queue), directory, options.on_fatal));
         let merge = Arc::new(compact::Signal::default());
+        let fatal = Fatal::new(Arc::clone(&queue), Arc::clone(&merge), directory, options.on_fatal);
+        let fatal = Arc::new(fatal);
         let indexer = Indexer {
             tables: Arc::clone(&contents.tables),
             overlay: Arc::clone(&contents.overlay),
