@@ -37,6 +37,10 @@ async fn fill(tenant: &Tenant, name: &str) -> BTreeMap<&'static str, String> {
         "source": {"type": "goods_receipt", "id": mark("document"), "number": mark("number"), "lineId": mark("line")}});
     let posted = rest.post("/v1/movements", &receipt).key(&mark("key")).send().await.ok(201);
     let key = rest.create("/v1/apiKeys", &json!({"name": mark("apikey"), "role": "viewer"})).await;
+    let role = json!({"code": mark("role"), "description": mark("about"), "permissions": ["stock.read"]});
+    let role = rest.create("/v1/roles", &role).await;
+    let given = json!({"apiKeyId": key["apiKey"]["id"], "roleId": role["id"], "reach": "SELF"});
+    let given = rest.create("/v1/assignments", &given).await;
     let business = tenant.business.to_string();
     rest.patch(format!("/v1/businesses/{business}"), &json!({"legalName": mark("legal")}))
         .if_match("*")
@@ -51,6 +55,8 @@ async fn fill(tenant: &Tenant, name: &str) -> BTreeMap<&'static str, String> {
         ("priceListId", id(&list)),
         ("movementId", id(&posted.json["movements"][0])),
         ("apiKeyId", id(&key["apiKey"])),
+        ("roleId", id(&role)),
+        ("assignmentId", id(&given)),
     ])
 }
 

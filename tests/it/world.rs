@@ -159,11 +159,7 @@ impl World {
                     let store = store.clone();
                     async move {
                         let finding = match service {
-                            "tenant" => {
-                                let journal =
-                                    Journal::<tenant::domain::State>::new(store, Arc::new(SystemEnv));
-                                journal.verify(Scope { tenant, aggregate }, &head, |_, _, _| Ok(())).await
-                            }
+                            "tenant" => tenant::verify_aggregate(&store, tenant, aggregate, &head).await,
                             "catalog" => catalog::verify_aggregate(&store, tenant, aggregate, &head).await,
                             "audit" => audit::verify_aggregate(&store, tenant, aggregate, &head).await,
                             _ => stock::verify_aggregate(&store, tenant, aggregate, &head).await,

@@ -213,10 +213,7 @@ impl World {
                         STOCK => stock::verify_aggregate(&store, tenant, aggregate, &head).await,
                         AUDIT => audit::verify_aggregate(&store, tenant, aggregate, &head).await,
                         CATALOG => catalog::verify_aggregate(&store, tenant, aggregate, &head).await,
-                        _ => {
-                            let journal = Journal::<tenant::domain::State>::new(store, Arc::new(SystemEnv));
-                            journal.verify(Scope { tenant, aggregate }, &head, |_, _, _| Ok(())).await
-                        }
+                        _ => tenant::verify_aggregate(&store, tenant, aggregate, &head).await,
                     };
                     let faults = finding.map_err(|error| error.to_string())?.faults;
                     if faults.is_empty() { Ok(()) } else { Err(format!("{aggregate}: {faults:?}")) }

@@ -172,10 +172,7 @@ async fn aggregate_finding(
     head: &Head,
 ) -> Result<Finding, journal::Error> {
     match service {
-        "tenant" => {
-            let journal = Journal::<tenant::domain::State>::new(store.clone(), Arc::new(SystemEnv));
-            journal.verify(Scope { tenant, aggregate }, head, |_, _, _| Ok(())).await
-        }
+        "tenant" => tenant::verify_aggregate(store, tenant, aggregate, head).await,
         "catalog" => catalog::verify_aggregate(store, tenant, aggregate, head).await,
         "audit" => audit::verify_aggregate(store, tenant, aggregate, head).await,
         _ => stock::verify_aggregate(store, tenant, aggregate, head).await,

@@ -1,6 +1,8 @@
 //! Between the contract and the domain: every field check is here, and all bad fields are reported at
 //! once.
 
+pub(crate) mod access;
+
 use calendar::Instant;
 use ids::{ApiKeyId, BusinessId, TenantId};
 use problem::{Invalid, Violations, reason};
@@ -177,9 +179,7 @@ fn permissions(violations: &mut Violations, role: Option<Role>, members: &[Strin
             );
             continue;
         };
-        // What is internal has no route, and is nobody's to give.
-        let mut granted = proto::rules().values().filter(|rule| rule.http.is_some());
-        if !granted.any(|rule| wanted.allows(&rule.permission)) {
+        if !authz::authorizer().grants(member) {
             violations.add(&field, reason::UNKNOWN_VALUE, format!("there is no permission '{member}'"));
         } else if role.is_some_and(|role| !role.permissions().covers(&wanted)) {
             violations.add(&field, reason::NOT_ALLOWED, format!("'{member}' is not part of the role"));
@@ -342,15 +342,6 @@ pub(crate) fn caller(ctx: &rpc::Ctx, role: Option<Role>) -> wire::Caller {
         role: role.map(|role| role.code().to_owned()).unwrap_or_default(),
         permissions: ctx.permissions.members().collect(),
     }
-}
-
-pub(crate) fn roles() -> wire::ListRolesResponse {
-    let role = |role: Role| wire::Role {
-        code: role.code().to_owned(),
-        description: role.description().to_owned(),
-        permissions: role.members().iter().map(ToString::to_string).collect(),
-    };
-    wire::ListRolesResponse { roles: Role::ALL.into_iter().map(role).collect() }
 }
 
 pub(crate) fn authenticated(authenticated: Authenticated) -> wire::AuthenticateResponse {

@@ -17,8 +17,10 @@ pub enum Error {
     #[error("it exists already")]
     AlreadyExists,
     /// The caller has seen another revision.
-    #[error("the business has changed since, its revision is '{current}'")]
+    #[error("the {what} has changed since, its revision is '{current}'")]
     StaleRevision {
+        /// `business`, `role`.
+        what: &'static str,
         /// The revision now.
         current: u64,
     },
@@ -27,6 +29,24 @@ pub enum Error {
     PermissionEscalation {
         /// The field of the new key, in the spelling of the contract.
         field: &'static str,
+    },
+    /// The assignment or role would give what its maker does not have.
+    #[error("nobody gives more than they have: '{field}' goes too far")]
+    GrantEscalation {
+        /// The field that goes too far, in the spelling of the contract.
+        field: &'static str,
+    },
+    /// Every tenant has this role, and nobody changes it.
+    #[error("'{code}' is a role of every tenant and cannot be changed")]
+    SystemRole {
+        /// Its code.
+        code: &'static str,
+    },
+    /// The principal has as many assignments as one can have.
+    #[error("a principal has at most '{max}' assignments, revoke one first")]
+    TooManyAssignments {
+        /// How many there can be.
+        max: usize,
     },
     /// Unknown, wrong secret, expired, revoked, or from another network: nobody learns which.
     #[error("the credential is not valid")]
@@ -60,7 +80,8 @@ impl Problem for Error {
             Error::NotFound { .. } => Code::NotFound,
             Error::AlreadyExists => Code::AlreadyExists,
             Error::StaleRevision { .. } => Code::Aborted,
-            Error::PermissionEscalation { .. } => Code::PermissionDenied,
+            Error::PermissionEscalation { .. } | Error::GrantEscalation { .. } => Code::PermissionDenied,
+            Error::SystemRole { .. } | Error::TooManyAssignments { .. } => Code::FailedPrecondition,
             Error::InvalidCredentials => Code::Unauthenticated,
             Error::Invalid(error) => error.code(),
             Error::Refused(error) => error.code(),
@@ -73,7 +94,9 @@ impl Problem for Error {
             Error::NotFound { .. } => "NOT_FOUND",
             Error::AlreadyExists => "ALREADY_EXISTS",
             Error::StaleRevision { .. } => reason::STALE_REVISION,
-            Error::PermissionEscalation { .. } => "PERMISSION_ESCALATION",
+            Error::PermissionEscalation { .. } | Error::GrantEscalation { .. } => "PERMISSION_ESCALATION",
+            Error::SystemRole { .. } => "SYSTEM_ROLE",
+            Error::TooManyAssignments { .. } => "TOO_MANY_ASSIGNMENTS",
             Error::InvalidCredentials => "INVALID_CREDENTIALS",
             Error::Invalid(error) => error.reason(),
             Error::Refused(error) => error.reason(),
@@ -83,8 +106,10 @@ impl Problem for Error {
 
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
-            Error::StaleRevision { current } => vec![("current", rpc::etag(*current))],
-            Error::PermissionEscalation { field } => vec![("field", (*field).to_owned())],
+            Error::StaleRevision { current, .. } => vec![("current", rpc::etag(*current))],
+            Error::PermissionEscalation { field } | Error::GrantEscalation { field } => {
+                vec![("field", (*field).to_owned())]
+            }
             Error::Refused(error) => error.metadata(),
             _ => vec![],
         }

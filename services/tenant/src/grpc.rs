@@ -5,8 +5,8 @@ use proto::tenant::v1::tenant_service_server::TenantService;
 use proto::tenant::v1::{
     ApiKey, AuthenticateRequest, AuthenticateResponse, Business, Caller, CreateApiKeyRequest,
     CreateApiKeyResponse, GetApiKeyRequest, GetBusinessRequest, GetCallerRequest, GetTenantRequest,
-    ListApiKeysRequest, ListApiKeysResponse, ListBusinessesRequest, ListBusinessesResponse, ListRolesRequest,
-    ListRolesResponse, RevokeApiKeyRequest, Tenant, UpdateBusinessRequest,
+    ListApiKeysRequest, ListApiKeysResponse, ListBusinessesRequest, ListBusinessesResponse,
+    RevokeApiKeyRequest, Tenant, UpdateBusinessRequest,
 };
 use rpc::Ctx;
 use tonic::{Request, Response, Status};
@@ -106,11 +106,6 @@ impl TenantService for Grpc {
         let meta = self.meta(&ctx, REVOKE_API_KEY, &request);
         let (key, replayed) = self.app.revoke_api_key(&ctx, id, meta).await.map_err(rpc::status)?;
         Ok(rpc::respond(convert::api_key(key), replayed))
-    }
-
-    async fn list_roles(&self, request: Request<ListRolesRequest>) -> Answer<ListRolesResponse> {
-        let (_, ListRolesRequest {}) = rpc::open(request)?;
-        Ok(Response::new(convert::roles()))
     }
 
     async fn authenticate(&self, request: Request<AuthenticateRequest>) -> Answer<AuthenticateResponse> {

@@ -1,4 +1,4 @@
-//! Tenants, businesses, roles and API keys.
+//! Tenants, businesses, roles, assignments and API keys.
 //!
 //! In reading order: [`Config`], [`domain`] (pure), [`App`] (the use cases), [`records`] (what is
 //! stored), `convert` (every field check), `grpc`, [`Error`].
@@ -9,21 +9,26 @@ mod convert;
 pub mod domain;
 mod error;
 mod grpc;
+mod grpc_access;
 pub mod records;
 
 use std::sync::Arc;
 
 use journal::{Env, SharedStore};
+use proto::tenant::v1::access_service_server::AccessServiceServer;
 use proto::tenant::v1::tenant_service_server::TenantServiceServer;
 use rpc::{Guard, Guarded};
 use tower::Layer as _;
 
 pub use app::{
-    App, Authenticated, BootstrapTenant, Bootstrapped, CallerRole, CreateApiKey, CreatedKey, Login, Page,
+    ASSIGNMENTS_MAX, AnyRole, App, Assigned, Authenticated, BootstrapTenant, Bootstrapped, CallerRole,
+    CreateApiKey, CreateAssignment, CreatedKey, Explained, Explanation, Gate, Login, Page, Source,
 };
 pub use config::Config;
 pub use error::Error;
 pub use grpc::Grpc;
+pub use grpc_access::AccessGrpc;
+pub use records::verify_aggregate;
 
 /// Largest request, in bytes.
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
@@ -48,6 +53,12 @@ impl Service {
     /// The gRPC service behind its guard, to be mounted in [`rpc::Services`].
     pub fn server(&self, guard: &Guard) -> Guarded<TenantServiceServer<Grpc>> {
         let server = TenantServiceServer::new(Grpc::new(self.app.clone()));
+        guard.layer(server.max_decoding_message_size(REQUEST_BYTES_MAX))
+    }
+
+    /// The gRPC service of roles and assignments behind its guard.
+    pub fn access_server(&self, guard: &Guard) -> Guarded<AccessServiceServer<AccessGrpc>> {
+        let server = AccessServiceServer::new(AccessGrpc::new(self.app.clone()));
         guard.layer(server.max_decoding_message_size(REQUEST_BYTES_MAX))
     }
 }

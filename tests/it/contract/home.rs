@@ -59,6 +59,12 @@ impl Home {
             // They are used up: a key is revoked, a movement is reversed or returned.
             "key" => text(&self.new_key("viewer").await["apiKey"]["id"]).to_owned(),
             "mov" => self.sale().await,
+            "rol" => text(&self.new_role().await["id"]).to_owned(),
+            "asg" => {
+                let (key, role) = (self.new_key("viewer").await, self.new_role().await);
+                let draft = json!({"apiKeyId": key["apiKey"]["id"], "roleId": role["id"], "reach": "SELF"});
+                text(&self.tenant.rest.create("/v1/assignments", &draft).await["id"]).to_owned()
+            }
             other => panic!("a request names '{other}_…': make one in contract/home.rs"),
         }
     }
@@ -67,6 +73,11 @@ impl Home {
     pub(crate) async fn new_key(&self, role: &str) -> Value {
         let key = json!({"name": format!("key {}", unique()), "role": role});
         self.tenant.rest.create("/v1/apiKeys", &key).await
+    }
+
+    async fn new_role(&self) -> Value {
+        let role = json!({"code": format!("ROLE-{}", unique()), "permissions": ["tenant.read"]});
+        self.tenant.rest.create("/v1/roles", &role).await
     }
 
     async fn sale(&self) -> String {

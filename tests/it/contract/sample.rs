@@ -68,6 +68,10 @@ async fn complete(rpc: &Rpc, home: &Home, with: &str, request: &mut Value) {
             set(request, "/conversion/unit", "BX".into());
             set(request, "/conversion/numerator", (number + 2).to_string().into());
         }
+        "CreateRole" | "UpdateRole" => {
+            set(request, "/role/permissions", json!(["stock.read", "tenant.read"]))
+        }
+        "ExplainPermission" => set(request, "/permission", "stock.post".into()),
         _ => {}
     }
 }

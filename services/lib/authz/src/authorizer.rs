@@ -1,6 +1,6 @@
 //! Decides, and says which policy did.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, Request,
@@ -8,7 +8,7 @@ use cedar_policy::{
 };
 use ids::{BusinessId, TenantId};
 
-use crate::contract::{Contract, grants_of};
+use crate::contract::{Contract, grants_of, is_internal};
 use crate::text::{FORBIDS, groups_of, permits, schema};
 
 /// What kind of principal asks.
@@ -106,6 +106,7 @@ pub struct Authorizer {
     by_permission: HashMap<String, Prepared>,
     types: BTreeMap<String, EntityTypeName>,
     fixes: BTreeMap<String, String>,
+    grants: BTreeSet<String>,
 }
 
 impl Authorizer {
@@ -153,7 +154,9 @@ impl Authorizer {
             names.map(|name| Ok((name.clone(), type_name(&name)?))).collect::<Result<_, MadeWrong>>()?;
         let fix = |policy: &Policy| Some((policy.id().to_string(), policy.annotation("fix")?.to_owned()));
         let fixes = forbids.iter().filter_map(fix).collect();
-        Ok(Authorizer { cedar: cedar_policy::Authorizer::new(), by_permission, types, fixes })
+        let public = contract.operations.keys().filter(|name| !is_internal(name));
+        let grants = public.flat_map(|name| grants_of(name)).collect();
+        Ok(Authorizer { cedar: cedar_policy::Authorizer::new(), by_permission, types, fixes, grants })
     }
 
     /// Every permission that can be decided about, sorted.
@@ -162,6 +165,12 @@ impl Authorizer {
         let mut names: Vec<&str> = self.by_permission.keys().map(String::as_str).collect();
         names.sort_unstable();
         names
+    }
+
+    /// Whether a member of a role grants anything that is not internal: `stock.post`, `stock.*`, `*.read`, `*`.
+    #[must_use]
+    pub fn grants(&self, member: &str) -> bool {
+        self.grants.contains(member)
     }
 
     /// Resource types that a permission is about.

@@ -60,15 +60,6 @@ impl Contract {
         }
         Contract { operations, resources }
     }
-
-    /// Whether a member of a role grants anything that is not internal: `stock.post`, `stock.*`, `*.read`, `*`.
-    #[must_use]
-    pub fn has(&self, member: &str) -> bool {
-        self.operations
-            .keys()
-            .filter(|name| !is_internal(name))
-            .any(|name| grants_of(name).any(|g| g == member))
-    }
 }
 
 /// Whether only the platform itself may do it.

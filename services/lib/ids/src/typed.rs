@@ -173,6 +173,14 @@ typed_id! {
     ApiKeyId "key"
 }
 typed_id! {
+    /// A role: a named set of permissions.
+    RoleId "rol"
+}
+typed_id! {
+    /// The assignment of a role to a principal.
+    AssignmentId "asg"
+}
+typed_id! {
     /// A person who signs in.
     UserId "usr"
 }

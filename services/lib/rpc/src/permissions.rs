@@ -70,6 +70,18 @@ impl Permissions {
             && other.names.iter().all(|name| self.allows(name))
     }
 
+    /// What either grants.
+    #[must_use]
+    pub fn union(&self, other: &Permissions) -> Permissions {
+        let both = |one: &[Box<str>], two: &[Box<str>]| sorted([one, two].concat());
+        Permissions {
+            all: self.all || other.all,
+            resources: both(&self.resources, &other.resources),
+            actions: both(&self.actions, &other.actions),
+            names: both(&self.names, &other.names),
+        }
+    }
+
     /// The members, in a fixed order.
     pub fn members(&self) -> impl Iterator<Item = String> {
         let all = self.all.then(|| "*".to_owned());
@@ -140,6 +152,21 @@ mod tests {
         check("stock.read",        "*.read",                     false);
         check("",                  "",                           true);
         check("",                  "stock.read",                 false);
+    }
+
+    #[test]
+    fn a_union_grants_what_either_grants() {
+        let sets = ["", "*", "stock.*", "*.read", "stock.post price.read", "internal.gateway"].map(set);
+        for (one, two) in sets.iter().flat_map(|one| sets.iter().map(move |two| (one, two))) {
+            let both = one.union(two);
+            assert_eq!(both, two.union(one));
+            assert_eq!(Permissions::parse(both.members()).as_ref(), Some(&both));
+            for permission in ["stock.post", "stock.read", "price.read", "price.publish", "internal.gateway"]
+            {
+                let expected = one.allows(permission) || two.allows(permission);
+                assert_eq!(both.allows(permission), expected, "{permission} in {one:?} or {two:?}");
+            }
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use rpc::{ActorKind, Ctx};
 
 use crate::Error;
 use crate::app::App;
+use crate::app::read::may_write;
 use crate::domain::{ApiKey, Command, Creator, Credential, Event, Network, NewKey, Role, State};
 
 /// An API key to be made.
@@ -53,6 +54,7 @@ impl App {
             return Err(Invalid::field("api_key.expires_at", reason::OUT_OF_RANGE, detail).into());
         }
         let business = self.business(ctx, new.business.unwrap_or(ctx.business)).await?;
+        may_write(ctx, business.id)?;
         let id = ApiKeyId::new(self.env.now().unix_ms(), self.random());
         let credential = Credential::new(id, self.random());
         let new = NewKey {
@@ -74,6 +76,11 @@ impl App {
         }
         let creator = Creator { permissions: &ctx.permissions, business: ctx.business, key: own.as_ref() };
         new.may_be_made_by(creator)?;
+        // What is assigned to a key can be revoked; what it made with that would stay. So it gives on what it was
+        // made with.
+        if let Some(made_with) = own.as_ref().map(|key| key.issued.permissions().unwrap_or_default()) {
+            new.may_be_made_by(Creator { permissions: &made_with, ..creator })?;
+        }
 
         self.register_key(ctx.tenant, id).await?;
         let scope = Scope { tenant: ctx.tenant, aggregate: id.into() };

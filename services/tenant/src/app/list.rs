@@ -6,6 +6,7 @@ use journal::Aggregate as _;
 use rpc::{Ctx, PageToken, Refused};
 
 use crate::app::App;
+use crate::app::read::sees;
 use crate::domain::{ApiKey, Business, State};
 use crate::{Error, records};
 
@@ -33,7 +34,7 @@ impl App {
         };
         let list = List { name: "businesses", index: records::BUSINESSES, prefix };
         let pick = |state| match state {
-            State::Business(business) => Some(business),
+            State::Business(business) if sees(ctx, &business.path) => Some(business),
             _ => None,
         };
         self.page(ctx, list, size, token, pick).await
@@ -46,7 +47,7 @@ impl App {
     pub async fn api_keys(&self, ctx: &Ctx, size: usize, token: &str) -> Result<Page<ApiKey>, Error> {
         let list = List { name: "apiKeys", index: records::KEYS, prefix: Bytes::new() };
         let pick = |state| match state {
-            State::ApiKey(key) if key.is_within(ctx.business) => Some(key),
+            State::ApiKey(key) if sees(ctx, &key.issued.path) => Some(key),
             _ => None,
         };
         self.page(ctx, list, size, token, pick).await

@@ -1,11 +1,15 @@
 //! What the service does, one use case per file.
 
+mod assignments;
 mod authenticate;
 mod bootstrap;
 mod create_api_key;
+mod explain;
+mod granted;
 mod list;
 mod read;
 mod revoke_api_key;
+mod roles;
 mod update_business;
 
 use std::sync::Arc;
@@ -14,26 +18,33 @@ use ids::{AggregateId, TenantId};
 use journal::{Actor, Env, Journal, Keep, KeyHash, Meta, Request, Scope, SharedStore};
 use rpc::SYSTEM_TENANT;
 
+pub use assignments::CreateAssignment;
 pub use authenticate::{Authenticated, Login};
 pub use bootstrap::{BootstrapTenant, Bootstrapped};
 pub use create_api_key::{CreateApiKey, CreatedKey};
+pub use explain::{Explained, Explanation, Gate, Source};
+pub use granted::{ASSIGNMENTS_MAX, Assigned};
 pub use list::Page;
 pub use read::CallerRole;
+pub use roles::AnyRole;
 
-use crate::domain::{Command, State};
+use crate::domain::{Access, Command, State};
 use crate::{Config, Error};
 
 /// The use cases of the service.
 #[derive(Clone)]
 pub struct App {
     journal: Journal<State>,
+    /// Roles and assignments.
+    access: Journal<Access>,
     env: Arc<dyn Env>,
     config: Config,
 }
 
 impl App {
     pub(crate) fn new(store: SharedStore, env: Arc<dyn Env>, config: Config) -> Self {
-        App { journal: Journal::new(store, Arc::clone(&env)), env, config }
+        let access = Journal::new(Arc::clone(&store), Arc::clone(&env));
+        App { journal: Journal::new(store, Arc::clone(&env)), access, env, config }
     }
 
     /// The journal of the service, for `verify` and exports.
@@ -72,5 +83,16 @@ impl App {
         let scope = Scope { tenant, aggregate: aggregate.into() };
         let view = self.journal.read(scope, |_| vec![]).await?;
         Ok(view.map_or(State::Unborn, |view| view.state))
+    }
+
+    /// Reads a role or an assignment; an unborn one is [`Access::Unborn`].
+    async fn access_state(
+        &self,
+        tenant: TenantId,
+        aggregate: impl Into<AggregateId>,
+    ) -> Result<Access, Error> {
+        let scope = Scope { tenant, aggregate: aggregate.into() };
+        let view = self.access.read(scope, |_| vec![]).await?;
+        Ok(view.map_or(Access::Unborn, |view| view.state))
     }
 }

@@ -1,7 +1,7 @@
 //! Reads one thing.
 
 use ids::{ApiKeyId, BusinessId};
-use rpc::Ctx;
+use rpc::{Ctx, Refused};
 
 use crate::Error;
 use crate::app::App;
@@ -9,6 +9,25 @@ use crate::domain::{ApiKey, Business, Role, State, Tenant};
 
 /// The role behind the caller's key; `None` for what is no key.
 pub type CallerRole = Option<Role>;
+
+/// Whether the caller sees what belongs to the business at the end of `path`: it is the caller's own, or lies
+/// below and the caller may look down (HIE-10).
+pub(super) fn sees(ctx: &Ctx, path: &[BusinessId]) -> bool {
+    path.last() == Some(&ctx.business)
+        || path.contains(&ctx.business) && ctx.permissions.allows("descendants.read")
+}
+
+/// Decides whether the caller may change what belongs to `business`, which the caller sees: its own, or one below
+/// with `descendants.write` (HIE-10).
+///
+/// # Errors
+/// [`Refused::PermissionDenied`].
+pub(super) fn may_write(ctx: &Ctx, business: BusinessId) -> Result<(), Error> {
+    if business == ctx.business || ctx.permissions.allows("descendants.write") {
+        return Ok(());
+    }
+    Err(Refused::PermissionDenied { permission: "descendants.write" }.into())
+}
 
 impl App {
     /// Reads the caller's tenant.
@@ -22,24 +41,24 @@ impl App {
         }
     }
 
-    /// Reads a business that the caller may see: its own and those below.
+    /// Reads a business that the caller may see: its own, and those below with `descendants.read`.
     ///
     /// # Errors
     /// [`Error::NotFound`], or the journal.
     pub async fn business(&self, ctx: &Ctx, id: BusinessId) -> Result<Business, Error> {
         match self.state(ctx.tenant, id).await? {
-            State::Business(business) if business.is_within(ctx.business) => Ok(business),
+            State::Business(business) if sees(ctx, &business.path) => Ok(business),
             _ => Err(Error::NotFound { what: "business" }),
         }
     }
 
-    /// Reads a key of the caller's business or of one below.
+    /// Reads a key of the caller's business, or of one below with `descendants.read`.
     ///
     /// # Errors
     /// [`Error::NotFound`], or the journal.
     pub async fn api_key(&self, ctx: &Ctx, id: ApiKeyId) -> Result<ApiKey, Error> {
         match self.state(ctx.tenant, id).await? {
-            State::ApiKey(key) if key.is_within(ctx.business) => Ok(key),
+            State::ApiKey(key) if sees(ctx, &key.issued.path) => Ok(key),
             _ => Err(Error::NotFound { what: "API key" }),
         }
     }

@@ -6,13 +6,14 @@ use rpc::Ctx;
 
 use crate::Error;
 use crate::app::App;
+use crate::app::read::may_write;
 use crate::domain::{Business, BusinessUpdate, Command, State};
 
 impl App {
     /// Changes a business that the caller may see. True if the answer is a stored one.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::StaleRevision`], or the journal.
+    /// [`Error::NotFound`], [`Error::Refused`] for one below without `descendants.write`, [`Error::StaleRevision`], or the journal.
     pub async fn update_business(
         &self,
         ctx: &Ctx,
@@ -21,6 +22,7 @@ impl App {
         meta: Meta,
     ) -> Result<(Business, bool), Error> {
         self.business(ctx, id).await?;
+        may_write(ctx, id)?;
         let scope = Scope { tenant: ctx.tenant, aggregate: id.into() };
         let request = Request { command: Command::UpdateBusiness(update), meta };
         let answer = self.journal.submit(scope, request).await?;

@@ -118,7 +118,7 @@ impl Business {
     /// [`Error::StaleRevision`] when the caller has seen another revision.
     pub fn update(&self, update: &BusinessUpdate) -> Result<Option<BusinessUpdate>, Error> {
         if update.expected.is_some_and(|seen| seen != self.revision) {
-            return Err(Error::StaleRevision { current: self.revision });
+            return Err(Error::StaleRevision { what: "business", current: self.revision });
         }
         let changed = BusinessUpdate {
             expected: None,
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn another_revision_than_the_current_one_is_refused() {
         let update = BusinessUpdate { expected: Some(7), ..BusinessUpdate::default() };
-        assert_eq!(master().update(&update), Err(Error::StaleRevision { current: 1 }));
+        assert_eq!(master().update(&update), Err(Error::StaleRevision { what: "business", current: 1 }));
         assert_eq!(master().update(&BusinessUpdate { expected: None, ..update }), Ok(None));
     }
 

@@ -1,5 +1,6 @@
 //! What tenants, businesses and keys are, and what may happen to them. Pure.
 
+mod access;
 mod business;
 mod command;
 mod credential;
@@ -8,6 +9,9 @@ mod network;
 mod role;
 mod state;
 
+pub use access::{
+    Access, AccessCommand, AccessEvent, Assignment, CustomRole, NewAssignment, NewRole, Reach, RoleUpdate,
+};
 pub use business::{Business, BusinessUpdate, Costing, NewBusiness};
 pub use command::{Command, Event};
 pub use credential::{Credential, SECRET_LETTERS};

@@ -314,15 +314,15 @@ impl TryFrom<StoredKey> for ApiKey {
     }
 }
 
-fn damage(what: impl ToString) -> Damage {
+pub(super) fn damage(what: impl ToString) -> Damage {
     Damage(what.to_string())
 }
 
-fn fixed<const N: usize>(bytes: Vec<u8>) -> Result<[u8; N], Damage> {
+pub(super) fn fixed<const N: usize>(bytes: Vec<u8>) -> Result<[u8; N], Damage> {
     bytes.try_into().map_err(|bytes: Vec<u8>| damage(format_args!("{} bytes instead of {N}", bytes.len())))
 }
 
-fn instant(micros: i64) -> Result<Instant, Damage> {
+pub(super) fn instant(micros: i64) -> Result<Instant, Damage> {
     Instant::checked_from_unix_micros(micros).ok_or_else(|| damage("an instant out of range"))
 }
 

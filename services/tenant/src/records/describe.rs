@@ -1,33 +1,53 @@
 //! What the audit log says about this service's entries.
 
-use ids::{AggregateId, ApiKeyId, BusinessId, TenantId};
+use ids::{AggregateId, ApiKeyId, BusinessId, RoleId, TenantId};
 use journal::Aggregate as _;
 use journal::store::Head;
 
-use crate::domain::{Event, State};
+use super::{KIND_ACCESS, KIND_STATE};
+use crate::domain::{Access, AccessEvent, Event, State};
 
-/// What has this history: `biz_…`, `key_…`, `ten_…`.
+/// What has this history: `biz_…`, `key_…`, `ten_…`, `rol_…`, `asg_…`.
 #[must_use]
 pub fn resource(head: &Head, aggregate: AggregateId) -> Option<String> {
     let id = *aggregate.as_bytes();
-    Some(match State::from_header(head.state_header()?).ok()? {
-        State::Unborn => return None,
-        State::Directory(_) | State::Tenant(_) => TenantId::from_bytes(id).to_string(),
-        State::Business(_) => BusinessId::from_bytes(id).to_string(),
-        State::ApiKey(_) => ApiKeyId::from_bytes(id).to_string(),
-    })
+    let [kind, _] = head.format.to_be_bytes();
+    let header = head.state_header()?;
+    match kind {
+        KIND_STATE => Some(match State::from_header(header).ok()? {
+            State::Unborn => return None,
+            State::Directory(_) | State::Tenant(_) => TenantId::from_bytes(id).to_string(),
+            State::Business(_) => BusinessId::from_bytes(id).to_string(),
+            State::ApiKey(_) => ApiKeyId::from_bytes(id).to_string(),
+        }),
+        KIND_ACCESS => Some(match Access::from_header(header).ok()? {
+            Access::Unborn => return None,
+            Access::Role(_) => RoleId::from_bytes(id).to_string(),
+            Access::Assignment(assignment) => assignment.made.id.to_string(),
+        }),
+        _ => None,
+    }
 }
 
 /// What happened: `tenant.business.updated`.
 #[must_use]
-pub fn action(_: u8, event: &[u8]) -> Option<&'static str> {
-    Some(match State::decode(event).ok()? {
-        Event::Registered { .. } => "tenant.slug.registered",
-        Event::KeyRegistered { .. } => "tenant.api_key.registered",
-        Event::TenantCreated(_) => "tenant.tenant.created",
-        Event::BusinessCreated(_) => "tenant.business.created",
-        Event::BusinessUpdated(_) => "tenant.business.updated",
-        Event::KeyIssued(_) => "tenant.api_key.created",
-        Event::KeyRevoked => "tenant.api_key.revoked",
-    })
+pub fn action(kind: u8, event: &[u8]) -> Option<&'static str> {
+    match kind {
+        KIND_STATE => Some(match State::decode(event).ok()? {
+            Event::Registered { .. } => "tenant.slug.registered",
+            Event::KeyRegistered { .. } => "tenant.api_key.registered",
+            Event::TenantCreated(_) => "tenant.tenant.created",
+            Event::BusinessCreated(_) => "tenant.business.created",
+            Event::BusinessUpdated(_) => "tenant.business.updated",
+            Event::KeyIssued(_) => "tenant.api_key.created",
+            Event::KeyRevoked => "tenant.api_key.revoked",
+        }),
+        KIND_ACCESS => Some(match Access::decode(event).ok()? {
+            AccessEvent::RoleCreated(_) => "tenant.role.created",
+            AccessEvent::RoleUpdated(_) => "tenant.role.updated",
+            AccessEvent::Assigned(_) => "tenant.assignment.created",
+            AccessEvent::Revoked => "tenant.assignment.revoked",
+        }),
+        _ => None,
+    }
 }

@@ -4,6 +4,9 @@
 //! |---|---|---|---|---|
 //! | index [`BUSINESSES`] | path of the business, 16 bytes per level | header of the business | `ListBusinesses` in the order of the tree, from the caller's business down | businesses of a tenant |
 //! | index [`KEYS`] | id of the key: by age | header of the key | `ListApiKeys` | keys of a tenant |
+//! | index [`ROLES`] | code of the role | header of the role | `ListRoles` | roles of a tenant |
+//! | index [`ASSIGNMENTS`] | id of the assignment: by age | header of the assignment | `ListAssignments` | assignments of a tenant, the revoked ones too |
+//! | index [`ASSIGNED`] | id of the principal, a zero byte, id of the assignment | header of the assignment | what `Authenticate` finds a principal's roles with | assignments that are not revoked |
 //! | claim [`SLUG`] in the scope of the platform | the slug | owned by the tenant | bootstrap finds its tenant again | tenants |
 //! | claim [`KEY`] in the scope of the platform | id of the key, 16 bytes | owned by the tenant | `Authenticate` finds the tenant of a key | keys of the platform |
 //!
@@ -11,13 +14,18 @@
 //! under the tenant's id. A key is noted there before it is made, so a key that works is always found;
 //! one that was noted and not made is no key.
 
+mod access;
 mod codec;
 pub mod describe;
+mod verify;
 
 use bytes::Bytes;
 use calendar::Instant;
 use ids::BusinessId;
 use journal::{Aggregate, Changes, Damage, Need, Seq};
+
+pub(crate) use access::{assigned_key, role_id};
+pub use verify::verify_aggregate;
 
 use crate::Error;
 use crate::domain::{Command, Event, State};
@@ -26,6 +34,16 @@ use crate::domain::{Command, Event, State};
 pub const BUSINESSES: u16 = 0x0101;
 /// Index of the keys of a tenant.
 pub const KEYS: u16 = 0x0102;
+/// Index of the roles that a tenant made.
+pub const ROLES: u16 = 0x0111;
+/// Index of all assignments of a tenant.
+pub const ASSIGNMENTS: u16 = 0x0112;
+/// Index of the assignments of a principal.
+pub const ASSIGNED: u16 = 0x0113;
+/// Kind of tenants, businesses, keys and directory entries.
+pub const KIND_STATE: u8 = 1;
+/// Kind of roles and assignments.
+pub const KIND_ACCESS: u8 = 5;
 /// Claim of a slug.
 pub const SLUG: u16 = 0x0101;
 /// Claim of a key's id.
@@ -41,7 +59,7 @@ impl Aggregate for State {
     type Event = Event;
     type Error = Error;
 
-    const KIND: u8 = 1;
+    const KIND: u8 = KIND_STATE;
     const FORMAT: u8 = 1;
 
     /// All state is in the header.

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod businesses;
 mod keys;
 mod tenants;
+mod visible;
 mod world;

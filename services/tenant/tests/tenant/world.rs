@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use calendar::Instant;
+use ids::BusinessId;
 use journal::memory::MemoryStore;
 use journal::{Env, SystemEnv};
 use money::Currency;
+use proto::tenant::v1::access_service_client::AccessServiceClient;
 use proto::tenant::v1::tenant_service_client::TenantServiceClient;
 use proto::tenant::v1::*;
 use rpc::{Guard, Minter, Permissions, Principal, Transport, Verifier, header};
-use tenant::domain::Costing;
+use tenant::domain::{Command, Costing, NewBusiness};
 use tenant::{BootstrapTenant, Config, Service};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
@@ -36,6 +38,7 @@ pub(crate) struct World {
     pub(crate) guard: Guard,
     pub(crate) service: Service,
     pub(crate) client: TenantServiceClient<Transport>,
+    pub(crate) access: AccessServiceClient<Transport>,
 }
 
 impl World {
@@ -49,8 +52,10 @@ impl World {
         let guard = Guard::new(Arc::new(Verifier::new(&[minter.public_key()], clock)));
         let store = Arc::new(MemoryStore::default());
         let service = Service::new(store, Arc::clone(&env) as Arc<dyn Env>, Config { pepper: [9; 32] });
-        let routes = rpc::Services::new(service.server(&guard));
-        World { env, minter, guard, service, client: TenantServiceClient::new(rpc::local(routes)) }
+        let routes = rpc::Services::new(service.server(&guard)).and(service.access_server(&guard));
+        let transport = rpc::local(routes);
+        let access = AccessServiceClient::new(transport.clone());
+        World { env, minter, guard, service, client: TenantServiceClient::new(transport), access }
     }
 
     /// Makes a tenant and gives back its owner.
@@ -88,6 +93,68 @@ impl World {
     ) -> Result<CreateApiKeyResponse, Status> {
         let request = self.request(caller, CreateApiKeyRequest { api_key: Some(key) });
         Ok(self.client.clone().create_api_key(request).await?.into_inner())
+    }
+
+    /// Makes a key and signs in with it.
+    pub(crate) async fn new_caller(&self, caller: &Principal, key: ApiKey) -> (String, String) {
+        let made = self.create(caller, key).await.unwrap();
+        (made.api_key.unwrap().id, made.secret)
+    }
+
+    /// Makes a business below `parents`, from the master down.
+    pub(crate) async fn below(&self, owner: &Principal, parents: &[BusinessId]) -> BusinessId {
+        let mut random = [0; 16];
+        SystemEnv.random(&mut random);
+        let id = BusinessId::from_bytes(random);
+        let command = Command::CreateBusiness(NewBusiness {
+            id,
+            parents: parents.to_vec(),
+            legal_name: "Acme Süd".to_owned(),
+            country: "DE".to_owned(),
+            base_currency: Currency::parse("EUR").unwrap(),
+            cost_scale: 2,
+            costing: Costing::Fifo,
+        });
+        let meta = journal::Meta {
+            actor: journal::Actor { kind: "system".to_owned(), id: "test".to_owned() },
+            key: journal::KeyHash(random[..9].try_into().unwrap()),
+            fingerprint: [0; 16],
+            keep: journal::Keep::No,
+            request_id: String::new(),
+        };
+        let scope = journal::Scope { tenant: owner.tenant, aggregate: id.into() };
+        let journal = self.service.app().journal();
+        journal.submit(scope, journal::Request { command, meta }).await.unwrap();
+        id
+    }
+
+    pub(crate) async fn role(
+        &self,
+        caller: &Principal,
+        code: &str,
+        permissions: &[&str],
+    ) -> Result<Role, Status> {
+        let permissions = permissions.iter().map(ToString::to_string).collect();
+        let role = Role { code: code.to_owned(), permissions, ..Role::default() };
+        let request = self.request(caller, CreateRoleRequest { role: Some(role) });
+        Ok(self.access.clone().create_role(request).await?.into_inner())
+    }
+
+    pub(crate) async fn assign(
+        &self,
+        caller: &Principal,
+        assignment: Assignment,
+    ) -> Result<Assignment, Status> {
+        let request = self.request(caller, CreateAssignmentRequest { assignment: Some(assignment) });
+        Ok(self.access.clone().create_assignment(request).await?.into_inner())
+    }
+
+    pub(crate) async fn explain(
+        &self,
+        caller: &Principal,
+        request: ExplainPermissionRequest,
+    ) -> Result<ExplainPermissionResponse, Status> {
+        Ok(self.access.clone().explain_permission(self.request(caller, request)).await?.into_inner())
     }
 
     pub(crate) async fn key(&self, caller: &Principal, id: &str) -> Result<ApiKey, Status> {
@@ -148,6 +215,12 @@ pub(crate) fn new_tenant(slug: &str) -> BootstrapTenant {
 
 pub(crate) fn new_key(role: &str) -> ApiKey {
     ApiKey { name: "till 4".to_owned(), role: role.to_owned(), ..ApiKey::default() }
+}
+
+/// What an assignment needs.
+pub(crate) fn of(key: &str, role: &str, reach: Reach) -> Assignment {
+    let (api_key_id, role_id) = (key.to_owned(), role.to_owned());
+    Assignment { api_key_id, role_id, reach: reach.into(), ..Assignment::default() }
 }
 
 pub(crate) fn reason(status: &Status) -> String {

@@ -1,0 +1,132 @@
+//! Says why somebody may do something, or may not.
+
+use authz::{Decision, Kind};
+use ids::{ApiKeyId, BusinessId};
+use problem::{Invalid, reason};
+use rpc::{Actor, ActorKind, Ctx, Refused};
+
+use crate::Error;
+use crate::app::App;
+
+/// What is asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Explanation {
+    /// Whom it is about; `None` is the caller.
+    pub key: Option<ApiKeyId>,
+    /// What is to be done: `stock.post`.
+    pub permission: String,
+    /// Where; `None` is the caller's business.
+    pub business: Option<BusinessId>,
+}
+
+/// What decides, in the order in which it is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gate {
+    /// The credential is revoked or expired.
+    Credential,
+    /// The business is out of reach.
+    BusinessScope,
+    /// What was granted.
+    Permission,
+}
+
+/// Permissions, and where they come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Source {
+    /// `key`, `assignment`; `user` and `system` for what is no key.
+    pub kind: &'static str,
+    /// `key_…`, `asg_…`.
+    pub id: String,
+    /// Code of the role; empty without one.
+    pub role: String,
+    /// As members of [`rpc::Permissions`].
+    pub members: Vec<String>,
+}
+
+/// The answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Explained {
+    /// Whether it may be done.
+    pub allowed: bool,
+    /// What decided.
+    pub gate: Gate,
+    /// The policies that did; empty when nothing permits it.
+    pub policies: Vec<String>,
+    /// What would let it in; empty when it is allowed.
+    pub fix: String,
+    /// What the principal has there.
+    pub grants: Vec<Source>,
+}
+
+impl App {
+    /// Asks the same policies as the guard, and says which of them decided.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a key or business out of sight, [`Refused::PermissionDenied`] to ask about others
+    /// without `assignment.read`, a permission that does not exist, or the journal.
+    pub async fn explain(&self, ctx: &Ctx, asked: Explanation) -> Result<Explained, Error> {
+        let authorizer = authz::authorizer();
+        let known = authorizer.permissions().contains(&asked.permission.as_str());
+        if !known || asked.permission.starts_with("internal.") {
+            let detail = format!("there is no permission '{}'", asked.permission);
+            return Err(Invalid::field("permission", reason::UNKNOWN_VALUE, detail).into());
+        }
+        let caller = ApiKeyId::parse(&ctx.actor.id).ok().filter(|_| ctx.actor.kind == ActorKind::ApiKey);
+        if asked.key.is_some() && asked.key != caller && !ctx.permissions.allows("assignment.read") {
+            return Err(Refused::PermissionDenied { permission: "assignment.read" }.into());
+        }
+        let place = self.business(ctx, asked.business.unwrap_or(ctx.business)).await?;
+        let now = self.env.now();
+        let (actor, home, mut grants) = match asked.key.or(caller) {
+            Some(id) => {
+                let key = self.api_key(ctx, id).await?;
+                let members = key.issued.permissions().unwrap_or_default().members().collect();
+                let role = key.issued.role.code().to_owned();
+                let source = Source { kind: "key", id: id.to_string(), role, members };
+                if !key.is_alive(now) {
+                    return Ok(Explained {
+                        allowed: false,
+                        gate: Gate::Credential,
+                        policies: vec![],
+                        fix: String::from("make another key: this one is revoked or expired"),
+                        grants: vec![],
+                    });
+                }
+                let home = key.issued.business().unwrap_or(ctx.business);
+                (Actor::new(ActorKind::ApiKey, id.to_string()), home, vec![source])
+            }
+            None => {
+                let members = ctx.permissions.members().collect();
+                let kind = ctx.actor.kind.name();
+                let source = Source { kind, id: ctx.actor.id.to_string(), role: String::new(), members };
+                (ctx.actor.clone(), ctx.business, vec![source])
+            }
+        };
+        for assigned in self.assigned(ctx.tenant, &actor, place.id, now).await? {
+            grants.push(Source {
+                kind: "assignment",
+                id: assigned.assignment.made.id.to_string(),
+                role: assigned.role.code().to_owned(),
+                members: assigned.role.permissions().members().collect(),
+            });
+        }
+        let principal = authz::Principal {
+            kind: match actor.kind {
+                ActorKind::ApiKey => Kind::ApiKey,
+                ActorKind::User => Kind::User,
+                ActorKind::System => Kind::System,
+            },
+            id: &actor.id,
+            tenant: ctx.tenant,
+            business: home,
+            grants: grants.iter().flat_map(|source| source.members.iter().cloned()).collect(),
+        };
+        let id = place.id.to_string();
+        let resource = authz::Resource::business(ctx.tenant, &id, &place.path);
+        let Decision { allowed, by, fix } = authorizer.decide(&principal, &asked.permission, &resource, &[]);
+        let scope =
+            |policy: &String| policy == "forbid:out-of-reach" || policy.starts_with("forbid:descendants");
+        let gate = if by.iter().any(scope) { Gate::BusinessScope } else { Gate::Permission };
+        Ok(Explained { allowed, gate, policies: by, fix, grants })
+    }
+}

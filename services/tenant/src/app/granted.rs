@@ -1,0 +1,100 @@
+//! What a principal may do in a business, and where that comes from.
+
+use calendar::Instant;
+use ids::{BusinessId, TenantId};
+use journal::Aggregate as _;
+use rpc::{Actor, Ctx, Permissions};
+
+use crate::app::App;
+use crate::app::roles::{AnyRole, outlasts};
+use crate::domain::{Access, Assignment, Reach, State};
+use crate::{Error, records};
+
+/// Most assignments that a principal has at a time.
+pub const ASSIGNMENTS_MAX: usize = 50;
+/// Most that are looked at: more can be there for a moment, when several are made at once.
+const ASSIGNMENTS_READ_MAX: usize = 2 * ASSIGNMENTS_MAX;
+
+/// An assignment that gives something now, with its role.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Assigned {
+    /// The assignment.
+    pub assignment: Assignment,
+    /// Its role, as it is today.
+    pub role: AnyRole,
+}
+
+impl App {
+    /// All assignments of a principal that are not revoked, oldest first.
+    pub(super) async fn assignments_of(
+        &self,
+        tenant: TenantId,
+        principal: &Actor,
+    ) -> Result<Vec<Assignment>, Error> {
+        let prefix = records::assigned_key(principal);
+        let store = self.access.store();
+        let rows = store.index(tenant, records::ASSIGNED, prefix, None, ASSIGNMENTS_READ_MAX).await;
+        let mut found = Vec::new();
+        for row in rows.map_err(journal::Error::from)? {
+            if let Access::Assignment(assignment) =
+                Access::from_header(&row.value).map_err(journal::Error::from)?
+            {
+                found.push(assignment);
+            }
+        }
+        Ok(found)
+    }
+
+    /// What is assigned to a principal, at `now`, in the business with `id`.
+    ///
+    /// # Errors
+    /// The journal.
+    pub async fn assigned(
+        &self,
+        tenant: TenantId,
+        principal: &Actor,
+        id: BusinessId,
+        now: Instant,
+    ) -> Result<Vec<Assigned>, Error> {
+        let mut live = self.assignments_of(tenant, principal).await?;
+        live.retain(|assignment| assignment.is_live(now));
+        if live.is_empty() {
+            return Ok(vec![]);
+        }
+        let State::Business(business) = self.state(tenant, id).await? else { return Ok(vec![]) };
+        let mut found = Vec::with_capacity(live.len());
+        for assignment in live.into_iter().filter(|assignment| assignment.applies_to(&business.path)) {
+            let role = self.role(tenant, assignment.made.role).await?;
+            found.push(Assigned { assignment, role });
+        }
+        Ok(found)
+    }
+
+    /// What the caller has in the business at the end of `path` until `end` (`None` is for ever), and, when
+    /// `below`, in all that lie under it too: what can be given on.
+    pub(super) async fn lasting(
+        &self,
+        ctx: &Ctx,
+        path: &[BusinessId],
+        below: bool,
+        end: Option<Instant>,
+    ) -> Result<Permissions, Error> {
+        let now = self.env.now();
+        let own = match self.own_key(ctx).await? {
+            // A context outlives its key by some seconds; what it could leave behind would stay.
+            Some(key) if !key.is_alive(now) => return Err(Error::InvalidCredentials),
+            Some(key) if outlasts(key.issued.expires_at, end) => key.issued.permissions().unwrap_or_default(),
+            Some(_) => Permissions::default(),
+            None => Permissions::clone(&ctx.permissions),
+        };
+        let Some(id) = path.last() else { return Ok(own) };
+        let mut held = own;
+        for Assigned { assignment, role } in self.assigned(ctx.tenant, &ctx.actor, *id, now).await? {
+            let far = !below || assignment.made.reach == Reach::Subtree;
+            if far && outlasts(assignment.made.valid_to, end) {
+                held = held.union(&role.permissions());
+            }
+        }
+        Ok(held)
+    }
+}
