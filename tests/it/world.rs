@@ -9,7 +9,7 @@ use audit::witness::ShortMemory;
 use futures::stream::{self, StreamExt as _};
 use ids::{BusinessId, TenantId};
 use journal::memory::MemoryStore;
-use journal::{Env as _, Journal, Scope, SharedStore, SystemEnv};
+use journal::{Env as _, SharedStore, SystemEnv};
 use journal_embedded::{EmbeddedStore, Options};
 use money::Currency;
 use server::platform::{AuditKeys, Parts, Platform};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use ids::{AggregateId, BusinessId, LocationId, TenantId};
-use journal::{Journal, Scope, SharedStore, SystemEnv};
+use journal::SharedStore;
 use money::Currency;
 use proto::catalog::v1 as catalog_pb;
 use proto::catalog::v1::catalog_service_client::CatalogServiceClient;

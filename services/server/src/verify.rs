@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use ids::{AggregateId, TenantId};
 use indicatif::{ProgressBar, ProgressStyle};
+use journal::SharedStore;
 use journal::store::{Head, Store as _};
 use journal::verify::Finding;
-use journal::{Journal, Scope, SharedStore, SystemEnv};
 use journal_embedded::EmbeddedStore;
 use problem::Problem as _;
 use serde_json::json;

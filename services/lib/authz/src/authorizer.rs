@@ -96,6 +96,7 @@ struct Prepared {
     /// The action and its groups.
     entities: Vec<Entity>,
     policies: PolicySet,
+    reads: bool,
     resources: Vec<String>,
 }
 
@@ -146,7 +147,8 @@ impl Authorizer {
             let mut entities = vec![Entity::new_no_attrs(action.clone(), groups.clone())];
             entities.extend(groups.into_iter().map(|group| Entity::new_no_attrs(group, HashSet::new())));
             let resources = operation.resources.iter().cloned().collect();
-            by_permission.insert(name.clone(), Prepared { action, entities, policies, resources });
+            let prepared = Prepared { action, entities, policies, reads: operation.reads, resources };
+            by_permission.insert(name.clone(), prepared);
         }
         let own = ["Tenant", "Business", "KeyPrincipal", "UserPrincipal", "SystemPrincipal"];
         let names = own.into_iter().map(str::to_owned).chain(contract.resources.values().cloned());
@@ -171,6 +173,12 @@ impl Authorizer {
     #[must_use]
     pub fn grants(&self, member: &str) -> bool {
         self.grants.contains(member)
+    }
+
+    /// Whether a permission changes nothing.
+    #[must_use]
+    pub fn reads(&self, permission: &str) -> bool {
+        self.by_permission.get(permission).is_some_and(|prepared| prepared.reads)
     }
 
     /// Resource types that a permission is about.

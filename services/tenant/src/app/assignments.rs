@@ -94,6 +94,10 @@ impl App {
         }
         let wanted = self.role(ctx.tenant, new.role).await?.permissions();
         let below = new.reach == Reach::Subtree;
+        let down = (business.id != ctx.business).then_some("business_id").or(below.then_some("reach"));
+        if let Some(field) = down.filter(|_| !ctx.permissions.allows("descendants.write")) {
+            return escalation(field);
+        }
         let covers = async |below, end| -> Result<bool, Error> {
             let held = self.lasting(ctx, &business.path, below, end).await?;
             Ok(ctx.permissions.covers(&wanted) && held.covers(&wanted))
@@ -105,10 +109,6 @@ impl App {
                 (false, true) => "reach",
                 (false, false) => "role_id",
             });
-        }
-        let down = (business.id != ctx.business).then_some("business_id").or(below.then_some("reach"));
-        if let Some(field) = down.filter(|_| !ctx.permissions.allows("descendants.write")) {
-            return escalation(field);
         }
         // A key that works from some networks only gives nothing to one that works from others.
         if let Some(own) = self.own_key(ctx).await? {

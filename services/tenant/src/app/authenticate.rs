@@ -54,10 +54,8 @@ impl App {
             return Err(Error::InvalidCredentials);
         };
         let actor = Actor::new(ActorKind::ApiKey, issued.id.to_string());
-        let mut permissions = permissions;
-        for assigned in self.assigned(tenant, &actor, business, self.env.now()).await? {
-            permissions = permissions.union(&assigned.role.permissions());
-        }
+        let (home, place) = (business, business);
+        let permissions = self.held(tenant, &actor, permissions, home, place, self.env.now()).await?;
         let principal = Principal { tenant, business, actor, permissions, secret: owner.secret };
         Ok(Authenticated { principal, role: issued.role, expires_at: issued.expires_at })
     }

@@ -3,10 +3,11 @@
 use authz::{Decision, Kind};
 use ids::{ApiKeyId, BusinessId};
 use problem::{Invalid, reason};
-use rpc::{Actor, ActorKind, Ctx, Refused};
+use rpc::{Actor, ActorKind, Ctx, Permissions, Refused};
 
 use crate::Error;
 use crate::app::App;
+use crate::app::granted::own_there;
 
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,7 +32,7 @@ pub enum Gate {
 }
 
 /// Permissions, and where they come from.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Source {
     /// `key`, `assignment`; `user` and `system` for what is no key.
     pub kind: &'static str,
@@ -77,31 +78,26 @@ impl App {
         }
         let place = self.business(ctx, asked.business.unwrap_or(ctx.business)).await?;
         let now = self.env.now();
-        let (actor, home, mut grants) = match asked.key.or(caller) {
+        let mut own =
+            Source { kind: ctx.actor.kind.name(), id: ctx.actor.id.to_string(), ..Source::default() };
+        let (actor, home, permissions) = match asked.key.or(caller) {
             Some(id) => {
                 let key = self.api_key(ctx, id).await?;
-                let members = key.issued.permissions().unwrap_or_default().members().collect();
-                let role = key.issued.role.code().to_owned();
-                let source = Source { kind: "key", id: id.to_string(), role, members };
                 if !key.is_alive(now) {
-                    return Ok(Explained {
-                        allowed: false,
-                        gate: Gate::Credential,
-                        policies: vec![],
-                        fix: String::from("make another key: this one is revoked or expired"),
-                        grants: vec![],
-                    });
+                    let fix = String::from("make another key: this one is revoked or expired");
+                    let (gate, policies, grants) = (Gate::Credential, vec![], vec![]);
+                    return Ok(Explained { allowed: false, gate, policies, fix, grants });
                 }
+                let role = key.issued.role.code().to_owned();
+                own = Source { kind: "key", id: id.to_string(), role, ..Source::default() };
                 let home = key.issued.business().unwrap_or(ctx.business);
-                (Actor::new(ActorKind::ApiKey, id.to_string()), home, vec![source])
+                let actor = Actor::new(ActorKind::ApiKey, id.to_string());
+                (actor, home, key.issued.permissions().unwrap_or_default())
             }
-            None => {
-                let members = ctx.permissions.members().collect();
-                let kind = ctx.actor.kind.name();
-                let source = Source { kind, id: ctx.actor.id.to_string(), role: String::new(), members };
-                (ctx.actor.clone(), ctx.business, vec![source])
-            }
+            None => (ctx.actor.clone(), ctx.business, Permissions::clone(&ctx.permissions)),
         };
+        own.members = own_there(permissions.clone(), home == place.id).members().collect();
+        let mut grants = vec![own];
         for assigned in self.assigned(ctx.tenant, &actor, place.id, now).await? {
             grants.push(Source {
                 kind: "assignment",
@@ -110,23 +106,28 @@ impl App {
                 members: assigned.role.permissions().members().collect(),
             });
         }
-        let principal = authz::Principal {
-            kind: match actor.kind {
+        let id = place.id.to_string();
+        let resource = authz::Resource::business(ctx.tenant, &id, &place.path);
+        let decide = |business, grants: Vec<String>| {
+            let kind = match actor.kind {
                 ActorKind::ApiKey => Kind::ApiKey,
                 ActorKind::User => Kind::User,
                 ActorKind::System => Kind::System,
-            },
-            id: &actor.id,
-            tenant: ctx.tenant,
-            business: home,
-            grants: grants.iter().flat_map(|source| source.members.iter().cloned()).collect(),
+            };
+            let principal = authz::Principal { kind, id: &actor.id, tenant: ctx.tenant, business, grants };
+            authorizer.decide(&principal, &asked.permission, &resource, &[])
         };
-        let id = place.id.to_string();
-        let resource = authz::Resource::business(ctx.tenant, &id, &place.path);
-        let Decision { allowed, by, fix } = authorizer.decide(&principal, &asked.permission, &resource, &[]);
-        let scope =
-            |policy: &String| policy == "forbid:out-of-reach" || policy.starts_with("forbid:descendants");
-        let gate = if by.iter().any(scope) { Gate::BusinessScope } else { Gate::Permission };
-        Ok(Explained { allowed, gate, policies: by, fix, grants })
+        // From its home it may be out of reach; where it is within, what was granted there decides.
+        let reached = decide(home, permissions.members().collect());
+        let there =
+            decide(place.id, grants.iter().flat_map(|source| source.members.iter().cloned()).collect());
+        let out_of_reach = reached.by.iter().any(|policy| policy == "forbid:out-of-reach");
+        let (gate, decision) = match there.allowed {
+            true if !out_of_reach => (Gate::Permission, there),
+            _ if !reached.by.is_empty() && !reached.allowed => (Gate::BusinessScope, reached),
+            _ => (Gate::Permission, there),
+        };
+        let Decision { allowed, by: policies, fix } = decision;
+        Ok(Explained { allowed, gate, policies, fix, grants })
     }
 }

@@ -24,6 +24,21 @@ pub struct Assigned {
     pub role: AnyRole,
 }
 
+/// What of a key's own permissions counts in its business (`here`) or in one below: there it takes
+/// `descendants.write` for all of them, and `descendants.read` for those that change nothing (HIE-10).
+pub(super) fn own_there(own: Permissions, here: bool) -> Permissions {
+    if here || own.allows("descendants.write") {
+        return own;
+    }
+    if !own.allows("descendants.read") {
+        return Permissions::default();
+    }
+    let authorizer = authz::authorizer();
+    let reads = authorizer.permissions().into_iter();
+    let reads = reads.filter(|permission| authorizer.reads(permission) && own.allows(permission));
+    Permissions::parse(reads).unwrap_or_default()
+}
+
 impl App {
     /// All assignments of a principal that are not revoked, oldest first.
     pub(super) async fn assignments_of(
@@ -70,6 +85,27 @@ impl App {
         Ok(found)
     }
 
+    /// What a principal has in `place`, its home or a business below: its own permissions as far as they count
+    /// there, and what is assigned to it. Nothing: it does not reach that far.
+    ///
+    /// # Errors
+    /// The journal.
+    pub(super) async fn held(
+        &self,
+        tenant: TenantId,
+        principal: &Actor,
+        own: Permissions,
+        home: BusinessId,
+        place: BusinessId,
+        now: Instant,
+    ) -> Result<Permissions, Error> {
+        let mut held = own_there(own, home == place);
+        for assigned in self.assigned(tenant, principal, place, now).await? {
+            held = held.union(&assigned.role.permissions());
+        }
+        Ok(held)
+    }
+
     /// What the caller has in the business at the end of `path` until `end` (`None` is for ever), and, when
     /// `below`, in all that lie under it too: what can be given on.
     pub(super) async fn lasting(
@@ -80,21 +116,49 @@ impl App {
         end: Option<Instant>,
     ) -> Result<Permissions, Error> {
         let now = self.env.now();
+        let Some(place) = path.last().copied() else { return Ok(Permissions::default()) };
         let own = match self.own_key(ctx).await? {
             // A context outlives its key by some seconds; what it could leave behind would stay.
             Some(key) if !key.is_alive(now) => return Err(Error::InvalidCredentials),
-            Some(key) if outlasts(key.issued.expires_at, end) => key.issued.permissions().unwrap_or_default(),
+            Some(key) if outlasts(key.issued.expires_at, end) => {
+                let here = !below && key.issued.business() == Some(place);
+                own_there(key.issued.permissions().unwrap_or_default(), here)
+            }
             Some(_) => Permissions::default(),
-            None => Permissions::clone(&ctx.permissions),
+            None => own_there(Permissions::clone(&ctx.permissions), !below && ctx.business == place),
         };
-        let Some(id) = path.last() else { return Ok(own) };
         let mut held = own;
-        for Assigned { assignment, role } in self.assigned(ctx.tenant, &ctx.actor, *id, now).await? {
+        for Assigned { assignment, role } in self.assigned(ctx.tenant, &ctx.actor, place, now).await? {
             let far = !below || assignment.made.reach == Reach::Subtree;
             if far && outlasts(assignment.made.valid_to, end) {
                 held = held.union(&role.permissions());
             }
         }
         Ok(held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// HIE-10: reaching down is a permission, not a consequence of being above.
+    #[test]
+    #[rustfmt::skip] // columns
+    fn below_its_business_a_key_needs_the_permission_to_reach_down() {
+        let check = |own: &str, wanted: &str, here: bool, below: bool| {
+            let own = Permissions::parse(own.split_whitespace()).unwrap();
+            let found = [true, false].map(|at_home| own_there(own.clone(), at_home).allows(wanted));
+            assert_eq!(found, [here, below], "{own:?} {wanted}");
+        };
+        check("*",                            "stock.post", true,  true);
+        check("*.read",                       "stock.read", true,  true);
+        check("*.read",                       "stock.post", false, false);
+        check("stock.*",                      "stock.read", true,  false);
+        check("stock.*",                      "stock.post", true,  false);
+        check("stock.* descendants.read",     "stock.read", true,  true);
+        check("stock.* descendants.read",     "stock.post", true,  false);
+        check("stock.* descendants.write",    "stock.post", true,  true);
+        check("stock.post descendants.*",     "stock.read", false, false);
     }
 }
