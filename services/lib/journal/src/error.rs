@@ -21,6 +21,12 @@ pub enum Error {
     /// Stored bytes do not decode.
     #[error("stored data is damaged")]
     Damaged(#[source] Damage),
+    /// The key of the tenant was destroyed: nothing of it can be read any more.
+    #[error("the key that sealed the data of this tenant was destroyed")]
+    KeyDestroyed,
+    /// The key of the tenant is missing.
+    #[error("the key that sealed the data of this tenant is missing")]
+    KeyMissing(#[source] StoreError),
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyConflict,
@@ -51,6 +57,8 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Damaged(what) => Error::Damaged(Damage(what)),
+            StoreError::KeyDestroyed => Error::KeyDestroyed,
+            missing @ StoreError::KeyMissing(_) => Error::KeyMissing(missing),
             unavailable @ StoreError::Unavailable(_) => Error::Unavailable(unavailable),
         }
     }
@@ -67,11 +75,11 @@ impl Problem for Error {
 
     fn code(&self) -> Code {
         match self {
-            Error::Unavailable(_) | Error::Overloaded => Code::Unavailable,
+            Error::Unavailable(_) | Error::Overloaded | Error::KeyMissing(_) => Code::Unavailable,
             Error::OutcomeUnknown => Code::DeadlineExceeded,
             Error::Damaged(_) => Code::Internal,
             Error::TooLarge(_) => Code::InvalidArgument,
-            Error::IdempotencyConflict => Code::FailedPrecondition,
+            Error::IdempotencyConflict | Error::KeyDestroyed => Code::FailedPrecondition,
             Error::InProgress | Error::ConcurrentUpdate => Code::Aborted,
         }
     }
@@ -82,6 +90,8 @@ impl Problem for Error {
             Error::OutcomeUnknown => "OUTCOME_UNKNOWN",
             Error::Overloaded => "OVERLOADED",
             Error::Damaged(_) => "DATA_DAMAGED",
+            Error::KeyDestroyed => "TENANT_KEY_DESTROYED",
+            Error::KeyMissing(_) => "TENANT_KEY_MISSING",
             Error::TooLarge(_) => "RECORD_TOO_LARGE",
             Error::IdempotencyConflict => "IDEMPOTENCY_CONFLICT",
             Error::InProgress => "IDEMPOTENCY_IN_PROGRESS",

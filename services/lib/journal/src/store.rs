@@ -62,6 +62,9 @@ pub struct Head {
 pub const HEADER_BYTES_MAX: usize = 2048;
 /// Most bytes of an entry or of a state row.
 pub const VALUE_BYTES_MAX: usize = 256 * 1024;
+/// What sealing adds at most to a header or a value: a store takes so much more than a journal may give, because
+/// it does not know whether what it gets is sealed. See [`check_group`] and [`check_plain`].
+pub const SEALING_BYTES_MAX: usize = 64;
 /// Most bytes of a row, index or claim key.
 pub const KEY_BYTES_MAX: usize = 512;
 /// Most commits in one atomic group.
@@ -224,6 +227,12 @@ pub enum StoreError {
     /// Stored bytes do not decode or do not match their checksum.
     #[error("stored data is damaged: {0}")]
     Damaged(String),
+    /// The key of the tenant was destroyed: what is stored of it can never be read again.
+    #[error("the key of the tenant was destroyed")]
+    KeyDestroyed,
+    /// The key of the tenant is not there: nothing of it can be read until it is restored.
+    #[error("the key of the tenant is missing: {0}")]
+    KeyMissing(String),
 }
 
 /// Which entries or rows to read, in which direction.
@@ -323,6 +332,19 @@ pub trait Store: Send + Sync + 'static {
 /// # Errors
 /// [`Refusal::Invalid`] with the first rule that is broken.
 pub fn check_group(group: &[Commit]) -> Result<(), Refusal> {
+    check(group, SEALING_BYTES_MAX)
+}
+
+/// The same for what is not sealed yet: what seals calls it, so that what it makes fits into the store.
+///
+/// # Errors
+/// As [`check_group`].
+pub fn check_plain(group: &[Commit]) -> Result<(), Refusal> {
+    check(group, 0)
+}
+
+/// Checks with `more` bytes of each header and value allowed.
+fn check(group: &[Commit], more: usize) -> Result<(), Refusal> {
     if group.len() > GROUP_COMMITS_MAX {
         return Err(Refusal::Invalid { at: GROUP_COMMITS_MAX, rule: "too many commits in a group" });
     }
@@ -333,7 +355,7 @@ pub fn check_group(group: &[Commit]) -> Result<(), Refusal> {
         } else if group.len() > 1 && !aggregates.insert(commit.aggregate) {
             Some("an aggregate twice in a group")
         } else {
-            broken_rule(commit)
+            broken_rule(commit, more)
         };
         if let Some(rule) = rule {
             return Err(Refusal::Invalid { at, rule });
@@ -342,19 +364,19 @@ pub fn check_group(group: &[Commit]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn broken_rule(commit: &Commit) -> Option<&'static str> {
+fn broken_rule(commit: &Commit, more: usize) -> Option<&'static str> {
     let claim = |change: &ClaimChange| match change {
         ClaimChange::Take(claim) | ClaimChange::Release(claim) => claim.value.len(),
     };
     if commit.expect.checked_add(commit.entries.len() as Seq) != Some(commit.head.seq) {
         return Some("head.seq is not expect + entries");
     }
-    if commit.head.header.len() > HEADER_BYTES_MAX {
+    if commit.head.header.len() > HEADER_BYTES_MAX + more {
         return Some("header too large");
     }
     let values = commit.entries.iter().chain(commit.rows.iter().filter_map(|(_, value)| value.as_ref()));
     let values = values.chain(commit.index.iter().filter_map(|change| change.value.as_ref()));
-    if values.map(Bytes::len).any(|len| len > VALUE_BYTES_MAX) {
+    if values.map(Bytes::len).any(|len| len > VALUE_BYTES_MAX + more) {
         return Some("value too large");
     }
     let keys = commit.rows.iter().map(|(key, _)| key.len());

@@ -6,7 +6,9 @@ use futures::future::join_all;
 use ids::AggregateId;
 
 use super::*;
-use crate::store::{GROUP_COMMITS_MAX, HEADER_BYTES_MAX, KEY_BYTES_MAX, Order, VALUE_BYTES_MAX};
+use crate::store::{
+    GROUP_COMMITS_MAX, HEADER_BYTES_MAX, KEY_BYTES_MAX, Order, SEALING_BYTES_MAX, VALUE_BYTES_MAX,
+};
 
 /// The first commit expects 0, later ones the position that the last one reached.
 pub async fn a_commit_applies_where_the_aggregate_is_expected(store: SharedStore) {
@@ -86,11 +88,11 @@ pub async fn a_commit_without_entries_writes_and_does_not_move(store: SharedStor
 /// aggregate twice is such a rule: two commits to it would have to be one.
 pub async fn what_breaks_a_rule_is_refused(store: SharedStore) {
     let long_key = vec![b'k'; KEY_BYTES_MAX + 1];
-    let long_value = "v".repeat(VALUE_BYTES_MAX + 1);
+    let long_value = "v".repeat(VALUE_BYTES_MAX + SEALING_BYTES_MAX + 1);
     let mut long_entry = commit(2, 0, 1);
     long_entry.entries[0] = bytes(&long_value);
     let mut long_header = commit(2, 0, 1);
-    long_header.head.header = bytes(vec![b'h'; HEADER_BYTES_MAX + 1]);
+    long_header.head.header = bytes(vec![b'h'; HEADER_BYTES_MAX + SEALING_BYTES_MAX + 1]);
     let mut wrong_seq = commit(2, 0, 1);
     wrong_seq.head.seq = 2;
     let many = (0..=GROUP_COMMITS_MAX).map(|n| numbered(n, 0)).collect();
