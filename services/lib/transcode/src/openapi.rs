@@ -7,7 +7,7 @@ use proto::{Idempotency, MethodRule};
 use serde_json::{Map, Value, json};
 
 use crate::catalogue::{Body, Catalogue, Operation, Segment};
-use crate::openapi_schema::{Schemas, View};
+use crate::openapi_schema::{PROBLEM, Schemas, View};
 use crate::schema::Kind;
 
 /// What the document says about itself.
@@ -32,7 +32,7 @@ impl Catalogue {
             path[operation.method.as_str().to_ascii_lowercase()] = entry;
         }
         let mut components = schemas.into_components();
-        components.insert("Problem".to_owned(), problem_schema());
+        components.insert(PROBLEM.to_owned(), problem_schema());
         let tags: Vec<Value> =
             self.services.iter().map(|(name, doc)| described(json!({"name": name}), doc)).collect();
         let document = json!({

@@ -9,6 +9,9 @@ use crate::catalogue::Catalogue;
 use crate::openapi::described;
 use crate::schema::{Field, Kind, Message, Shape};
 
+/// The schema of `application/problem+json`.
+pub(crate) const PROBLEM: &str = "Problem";
+
 /// From which side a message is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum View {
@@ -73,12 +76,17 @@ impl<'c> Schemas<'c> {
         self.made.insert(name.to_owned(), schema);
     }
 
-    /// `Product` where it is received, `ProductInput` and `ProductPatch` where it is sent.
+    /// `Product` where it is received, `ProductInput` and `ProductPatch` where it is sent. [`PROBLEM`] is the whole
+    /// document that a refused request gets; a message of this name is the problem of an item of a batch.
     fn name(&self, id: usize, view: View) -> String {
         let messages = &self.catalogue.schema.messages;
         let message = &messages[id];
         let is_unique = messages.iter().filter(|other| other.name == message.name).count() == 1;
-        let name = if is_unique { message.name.clone() } else { message.full_name.replace('.', "_") };
+        let name = match is_unique {
+            true if message.name == PROBLEM => format!("Item{PROBLEM}"),
+            true => message.name.clone(),
+            false => message.full_name.replace('.', "_"),
+        };
         match view {
             View::Output => name,
             View::Input if !self.received[id] => name,
