@@ -10,7 +10,7 @@ use proto::catalog::v1::{
     ListPriceChangesRequest, ListPriceChangesResponse, ListPriceListsRequest, ListPriceListsResponse,
     ListProductsRequest, ListProductsResponse, ListUnitsRequest, ListUnitsResponse, ListVariantsRequest,
     ListVariantsResponse, Price, PriceChange, PriceList, Product, SetPriceRequest, SetUnitConversionRequest,
-    UpdateProductRequest, UpdateVariantRequest, Variant,
+    UpdateProductRequest, UpdateVariantRequest, Variant, product_result,
 };
 use tonic::{Request, Response, Status};
 
@@ -58,7 +58,11 @@ impl CatalogService for Service {
         let items = mutations.into_iter().zip(items).collect();
         let results = self.catalog.create_products(&ctx, items, atomic).await.map_err(rpc::status)?;
         let replayed = results.iter().all(|result| result.as_ref().is_ok_and(|saved| saved.replayed));
-        Ok(rpc::respond(convert::results(&results), replayed))
+        let answer = convert::results(&results);
+        let names_unknown = answer.results.iter().any(|result| {
+            matches!(&result.result, Some(product_result::Result::Problem(problem)) if rpc::is_unknown_id(problem))
+        });
+        Ok(rpc::respond_items(answer, replayed, names_unknown))
     }
 
     async fn get_product(&self, request: Request<GetProductRequest>) -> Answer<Product> {

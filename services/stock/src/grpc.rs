@@ -61,7 +61,10 @@ impl StockService for Stock {
             }),
         });
         let answer = pb::BatchCreateLocationsResponse { results: results.collect() };
-        Ok(rpc::respond(answer, replayed))
+        let names_unknown = answer.results.iter().any(|result| {
+            matches!(&result.result, Some(pb::location_result::Result::Problem(problem)) if rpc::is_unknown_id(problem))
+        });
+        Ok(rpc::respond_items(answer, replayed, names_unknown))
     }
 
     async fn get_location(&self, request: Request<pb::GetLocationRequest>) -> Answer<pb::Location> {
@@ -143,7 +146,11 @@ impl StockService for Stock {
                 }),
             });
         }
-        Ok(rpc::respond(pb::BatchPostMovementsResponse { results: answers }, replayed))
+        let names_unknown = answers.iter().any(|answer| {
+            matches!(&answer.result, Some(pb::posting_result::Result::Problem(problem)) if rpc::is_unknown_id(problem))
+        });
+        let answer = pb::BatchPostMovementsResponse { results: answers };
+        Ok(rpc::respond_items(answer, replayed, names_unknown))
     }
 
     async fn reverse_movement(&self, request: Request<pb::ReverseMovementRequest>) -> Answer<pb::Posting> {

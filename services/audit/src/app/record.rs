@@ -1,4 +1,4 @@
-//! Writes down who read what, and who was refused.
+//! Writes down who read what, who was refused, and who named what is not there.
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -51,6 +51,7 @@ impl AccessLog for App {
         let outcome = match access {
             rpc::Access::Read => Outcome::Read,
             rpc::Access::Denied => Outcome::Denied,
+            rpc::Access::UnknownId => Outcome::UnknownId,
         };
         let access = Access { method: path.to_owned(), permission: permission.to_owned(), outcome };
         let (app, ctx) = (self.clone(), ctx.clone());

@@ -7,6 +7,8 @@ pub enum Outcome {
     Read,
     /// It was refused for lack of a permission.
     Denied,
+    /// It named something that the tenant does not have.
+    UnknownId,
 }
 
 /// A call.
@@ -21,12 +23,13 @@ pub struct Access {
 }
 
 impl Access {
-    /// `audit.access.read`, `audit.access.denied`.
+    /// `audit.access.read`, `audit.access.denied`, `audit.access.unknown_id`.
     #[must_use]
     pub fn action(&self) -> &'static str {
         match self.outcome {
             Outcome::Read => "audit.access.read",
             Outcome::Denied => "audit.access.denied",
+            Outcome::UnknownId => "audit.access.unknown_id",
         }
     }
 }

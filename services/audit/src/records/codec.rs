@@ -269,6 +269,7 @@ impl AccessRecord {
         let outcome = match access.outcome {
             Outcome::Read => 1,
             Outcome::Denied => 2,
+            Outcome::UnknownId => 3,
         };
         AccessRecord { method: access.method.clone(), permission: access.permission.clone(), outcome }
     }
@@ -277,6 +278,7 @@ impl AccessRecord {
         let outcome = match self.outcome {
             1 => Outcome::Read,
             2 => Outcome::Denied,
+            3 => Outcome::UnknownId,
             other => return Err(Damage(format!("an access ended in an unknown way: {other}"))),
         };
         Ok(Access { method: self.method, permission: self.permission, outcome })

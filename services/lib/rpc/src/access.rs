@@ -11,6 +11,9 @@ pub enum Access {
     Read,
     /// It was refused for lack of the permission that its method needs.
     Denied,
+    /// It named something that the caller's tenant does not have: a mistake, or an id of somebody else. Which of
+    /// the two nobody looks up, so that both cost the same.
+    UnknownId,
 }
 
 /// Writes calls down.

@@ -14,7 +14,8 @@ use tonic::server::NamedService;
 use tower::{Layer, Service};
 
 use crate::header::name;
-use crate::{Access, AccessLog, Ctx, Refused, Verifier, status};
+use crate::unknown_id::{Answering, Watcher};
+use crate::{Access, AccessLog, ActorKind, Ctx, Refused, Verifier, status};
 
 /// Longest idempotency key.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -54,8 +55,8 @@ impl Guard {
         Guard { verifier, access: None }
     }
 
-    /// Has calls written down: reads whose method says so, before they are answered, and refusals for lack of
-    /// a permission.
+    /// Has calls written down: reads whose method says so, before they are answered, refusals for lack of
+    /// a permission, and calls that name what their tenant does not have.
     #[must_use]
     pub fn with_access_log(self, access: Arc<dyn AccessLog>) -> Self {
         Guard { access: Some(access), ..self }
@@ -84,6 +85,18 @@ impl Guard {
             return Err(Refused::PreconditionRequired.into());
         }
         Ok(admitted())
+    }
+
+    /// Who writes a call down that turns out to name what is not there; nobody for those of the platform, which
+    /// ask in the course of another call.
+    fn watcher(&self, call: &Admitted) -> Option<Watcher> {
+        let log = self.access.as_ref().filter(|_| call.ctx.actor.kind != ActorKind::System)?;
+        Some(Watcher {
+            log: Arc::clone(log),
+            ctx: call.ctx.clone(),
+            path: call.path,
+            permission: &call.rule.permission,
+        })
     }
 
     /// Writes a call down, if anybody listens.
@@ -122,13 +135,14 @@ type Answered<R> = Result<Response<R>, Infallible>;
 impl<S, B, R> Service<Request<B>> for Guarded<S>
 where
     S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
+    S::Future: Send + Unpin + 'static,
     B: Send + 'static,
-    R: Default,
+    R: Default + Send + 'static,
 {
     type Response = Response<R>;
     type Error = Infallible;
-    type Future = Either<Either<Ready<Answered<R>>, BoxFuture<'static, Answered<R>>>, S::Future>;
+    type Future =
+        Either<Either<Ready<Answered<R>>, BoxFuture<'static, Answered<R>>>, Answering<S::Future, R>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -138,14 +152,17 @@ where
         match self.guard.admit(request.uri().path(), request.headers()) {
             Ok(admitted) => {
                 let read = admitted.rule.audited_read.then(|| self.guard.record(&admitted, Access::Read));
+                let watcher = self.guard.watcher(&admitted);
                 request.extensions_mut().insert(admitted.ctx);
-                let Some(written) = read.flatten() else { return Either::Right(self.inner.call(request)) };
+                let Some(written) = read.flatten() else {
+                    return Either::Right(Answering::new(self.inner.call(request), watcher));
+                };
                 // The service that was ready is the one that is called.
                 let waiting = self.inner.clone();
                 let mut inner = std::mem::replace(&mut self.inner, waiting);
                 let answer = async move {
                     match written.await {
-                        true => inner.call(request).await,
+                        true => Answering::new(inner.call(request), watcher).await,
                         false => Ok(status(Refused::NotRecorded).into_http()),
                     }
                 };
@@ -186,8 +203,10 @@ pub fn open<T>(request: tonic::Request<T>) -> Result<(Ctx, T), Status> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use ids::{BusinessId, TenantId};
-    use tonic_types::StatusExt as _;
+    use tonic_types::{ErrorDetails, StatusExt as _};
     use tower::service_fn;
 
     use super::*;
@@ -243,11 +262,11 @@ mod tests {
         }
 
         async fn send(&self, request: Request<()>) -> Result<Ctx, String> {
-            let mut service = self.guard.layer(service_fn(|mut request: Request<()>| async move {
+            let mut service = self.guard.layer(service_fn(|mut request: Request<()>| {
                 let mut response = Response::new(());
                 let ctx: Ctx = request.extensions_mut().remove().expect("the guard puts a context there");
                 response.extensions_mut().insert(ctx);
-                Ok::<_, Infallible>(response)
+                ready(Ok::<_, Infallible>(response))
             }));
             let response = service.call(request).await.unwrap();
             match response.extensions().get::<Ctx>() {
@@ -353,6 +372,59 @@ mod tests {
             ];
             assert_eq!(*notes.seen.lock().unwrap(), expected);
         }
+    }
+
+    /// TEN-2, the part of the log: a call that names what is not there is one line, whether all of it is refused or
+    /// one item of it; what the platform asks itself in the course of a call, and what is missing for another
+    /// reason, is none.
+    #[tokio::test]
+    async fn a_call_that_names_what_is_not_there_is_written_down_once() {
+        let notes = Arc::new(Notes::default());
+        let mut world = World::new();
+        world.guard = world.guard.with_access_log(notes.clone());
+        let refusal = |code, reason| {
+            let details = ErrorDetails::with_error_info(reason, "sample", HashMap::new());
+            Status::with_error_details(code, "no such product", details).into_http::<()>()
+        };
+        let items = |reasons: &[&str]| {
+            let problem = |reason: &&str| proto::api::v1::Problem {
+                code: "NOT_FOUND".to_owned(),
+                reason: (*reason).to_owned(),
+                ..Default::default()
+            };
+            let unknown = reasons.iter().map(problem).any(|problem| crate::is_unknown_id(&problem));
+            let (metadata, (), extensions) = crate::respond_items((), false, unknown).into_parts();
+            let mut answer = Response::new(());
+            *answer.headers_mut() = metadata.into_headers();
+            *answer.extensions_mut() = extensions;
+            answer
+        };
+        let check = async |kind: ActorKind, answer: Response<()>, lines: usize| {
+            let token = world.minter.mint(&Principal {
+                tenant: TenantId::from_bytes([1; 16]),
+                business: BusinessId::from_bytes([2; 16]),
+                actor: Actor::new(kind, "key_a"),
+                permissions: Permissions::parse(["*"]).unwrap(),
+                secret: [7; 32],
+            });
+            let request = Request::builder().uri(GET).header(header::CONTEXT, token.header()).body(());
+            let expected = answer.headers().clone();
+            let mut service =
+                world.guard.layer(service_fn(move |_| ready(Ok::<_, Infallible>(answer.clone()))));
+            let found = service.call(request.unwrap()).await.unwrap();
+            assert_eq!(found.headers(), &expected);
+            let noted = std::mem::take(&mut *notes.seen.lock().unwrap());
+            assert_eq!(noted, vec![("key_a".to_owned(), GET, "tenant.read", Access::UnknownId); lines]);
+        };
+        let not_found = tonic::Code::NotFound;
+        check(ActorKind::ApiKey, refusal(not_found, "NOT_FOUND"), 1).await;
+        check(ActorKind::User, refusal(not_found, "NOT_FOUND"), 1).await;
+        check(ActorKind::System, refusal(not_found, "NOT_FOUND"), 0).await;
+        check(ActorKind::ApiKey, refusal(not_found, "PRICE_NOT_SET"), 0).await;
+        check(ActorKind::ApiKey, refusal(tonic::Code::Aborted, "NOT_FOUND"), 0).await;
+        check(ActorKind::ApiKey, items(&[]), 0).await;
+        check(ActorKind::ApiKey, items(&["OTHER"]), 0).await;
+        check(ActorKind::ApiKey, items(&["OTHER", "NOT_FOUND", "NOT_FOUND"]), 1).await;
     }
 
     #[tokio::test]

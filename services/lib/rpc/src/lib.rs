@@ -22,6 +22,7 @@ mod remembered;
 mod signed;
 mod status;
 mod transport;
+mod unknown_id;
 
 pub use access::{Access, AccessLog};
 pub use context::{Actor, ActorKind, Ctx, Principal, SYSTEM_TENANT};
@@ -37,6 +38,7 @@ pub use remembered::Remembered;
 pub use signed::{AUDIENCE, Clock, MintError, Minter, Token, VALIDITY_MS, Verifier, wall_clock};
 pub use status::{item_problem, pointer, status};
 pub use transport::{Services, Transport, TransportError, local, remote};
+pub use unknown_id::{is_unknown_id, respond_items};
 
 /// Metadata and header names.
 pub mod header {
