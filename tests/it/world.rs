@@ -140,6 +140,12 @@ impl World {
         self.stores.of_the_business().map(|(name, store)| (name, &**store))
     }
 
+    /// The store of the audit log.
+    #[allow(dead_code, reason = "the isolation tests look into it")]
+    pub(crate) fn audit_store(&self) -> &Spy {
+        &self.stores.audit
+    }
+
     /// Whose rows were read since this was asked last.
     pub(crate) fn take_read(&self) -> BTreeSet<TenantId> {
         self.stores.of_the_business().flat_map(|(_, store)| store.take_read()).collect()
