@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use tonic::body::Body;
 use transcode::Catalogue;
@@ -35,6 +35,9 @@ use trace::{Trace, Traces};
 pub use config::Config;
 pub use error::{Error, StartError};
 pub use serve::serve;
+
+/// What a browser may do with an answer that is no page: nothing.
+const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// Any error of a body.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -199,8 +202,15 @@ fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    harden(headers);
     response
+}
+
+/// Answers are data: no browser guesses what they are, runs or frames them, or tells others where they came from.
+fn harden(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DATA_POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
 
 /// The answer to HEAD: the headers of GET.

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH,
-    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -18,7 +17,7 @@ use tonic::metadata::MetadataMap;
 use transcode::{BODY_BYTES_MAX, Found, Operation, Problem};
 
 use crate::trace::Trace;
-use crate::{BoxError, Error, Inner};
+use crate::{BoxError, Error, Inner, harden};
 
 /// Longest idempotency key.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -87,7 +86,7 @@ impl Inner {
         *response.status_mut() = answered.status;
         let headers = response.headers_mut();
         headers.extend(answered.headers);
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        harden(headers);
         // Answers belong to one caller; what has a tag may be kept and asked for again.
         let keep = if operation.method == Method::GET { "private, no-cache" } else { "no-store" };
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(keep));
