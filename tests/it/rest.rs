@@ -105,6 +105,11 @@ impl Call<'_> {
     }
 
     pub(crate) async fn send(self) -> Answer {
+        self.try_send().await.expect("an answer")
+    }
+
+    /// As [`Call::send`]; `None` when there is no answer, or what is asked is no request.
+    pub(crate) async fn try_send(self) -> Option<Answer> {
         let mut request =
             Request::builder().method(self.method).uri(format!("{}{}", self.rest.url, self.uri));
         if let Some(key) = &self.rest.key {
@@ -113,13 +118,13 @@ impl Call<'_> {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let request = request.body(Full::new(self.body)).expect("a request");
-        let response = self.rest.client.request(request).await.expect("an answer");
+        let request = request.body(Full::new(self.body)).ok()?;
+        let response = self.rest.client.request(request).await.ok()?;
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("the whole body").to_bytes();
+        let body = body.collect().await.ok()?.to_bytes();
         let text = String::from_utf8_lossy(&body).into_owned();
         let json = serde_json::from_str(&text).unwrap_or_default();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, text, json }
+        Some(Answer { status: parts.status.as_u16(), headers: parts.headers, text, json })
     }
 }
 

@@ -9,7 +9,7 @@ use audit::witness::ShortMemory;
 use futures::stream::{self, StreamExt as _};
 use ids::{BusinessId, TenantId};
 use journal::memory::MemoryStore;
-use journal::{Env as _, SharedStore, SystemEnv};
+use journal::{Env, SharedStore, SystemEnv};
 use journal_embedded::{EmbeddedStore, Options};
 use money::Currency;
 use server::platform::{AuditKeys, Parts, Platform};
@@ -74,9 +74,20 @@ impl World {
         World::over(Stores { tenant, catalog, stock, audit: spy("audit") }).await
     }
 
+    /// Starts over stores in memory, by another clock.
+    #[allow(dead_code, reason = "the isolation tests turn the clock")]
+    pub(crate) async fn at(env: Arc<dyn Env>) -> World {
+        let spy = || Arc::new(Spy::new(Arc::new(MemoryStore::default())));
+        World::over_at(Stores { tenant: spy(), catalog: spy(), stock: spy(), audit: spy() }, env).await
+    }
+
     async fn over(stores: Stores) -> World {
+        World::over_at(stores, Arc::new(SystemEnv)).await
+    }
+
+    async fn over_at(stores: Stores, env: Arc<dyn Env>) -> World {
         errors::watch();
-        let platform = Platform::start(Parts {
+        let parts = Parts {
             tenant: stores.tenant.clone(),
             catalog: stores.catalog.clone(),
             stock: stores.stock.clone(),
@@ -89,8 +100,8 @@ impl World {
             feeds: None,
             pepper: [7; 32],
             gateway: gateway::Config::default(),
-        });
-        let platform = platform.expect("a platform");
+        };
+        let platform = Platform::start_in(parts, env).expect("a platform");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address: SocketAddr = listener.local_addr().expect("an address");
         platform.gateway.set_ready(true);
