@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use crate::hold;
 use crate::tree::{Package, packages};
 
-const VOCABULARY: [&str; 6] = ["ids", "money", "quantity", "calendar", "problem", "recent"];
+const VOCABULARY: [&str; 7] = ["ids", "inherit", "money", "quantity", "calendar", "problem", "recent"];
 const SERVICES: [&str; 4] = ["tenant", "catalog", "stock", "audit"];
 
 /// What each package of ours may use of ours, beside the vocabulary.
 fn allowed(package: &str) -> Option<&'static [&'static str]> {
     Some(match package {
-        "ids" | "money" | "quantity" | "calendar" | "problem" | "recent" => &[],
+        "ids" | "inherit" | "money" | "quantity" | "calendar" | "problem" | "recent" => &[],
         "proto" | "journal" | "runtime" => &[],
         "journal-embedded" | "events" | "sealed" => &["journal"],
         "authz" => &["proto"],
