@@ -1,10 +1,10 @@
 //! The door for commands on the same machine: a socket in the data folder, for the user who runs the server.
 //!
-//! A caller sends one line that names what it wants. Only `backup 1` is known: the server answers with a backup, as
-//! a stream.
+//! A caller sends one line that names what it wants. `backup 1`: the server answers with a backup, as a stream.
+//! `owner-key 1 <slug>`: it answers with one line, `ok ` and a new owner's key of the tenant, or `no ` and why not.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufWriter, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,12 +22,26 @@ use crate::backup::Source;
 const NAME: &str = "admin.sock";
 /// What asks for a backup.
 pub(crate) const BACKUP: &[u8] = b"backup 1\n";
+/// What asks for a new owner's key; the slug of the tenant follows.
+pub(crate) const OWNER_KEY: &str = "owner-key 1 ";
+/// Longest question or one-line answer, in bytes.
+const LINE_BYTES_MAX: u64 = 4096;
 /// Longest path of a socket that every system takes.
 const PATH_MAX: usize = 100;
 /// How long a caller may neither ask nor read.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Callers at the same time.
 const CALLERS_MAX: usize = 8;
+
+/// What callers may ask for.
+pub(crate) struct Door {
+    /// Backups.
+    pub(crate) source: Source,
+    /// What the operator may do for a tenant.
+    pub(crate) tenants: tenant::App,
+    /// Where that runs.
+    pub(crate) runtime: tokio::runtime::Handle,
+}
 
 /// Listens until it is dropped, and ends what is under way then.
 pub(crate) struct Admin {
@@ -44,13 +58,13 @@ struct Callers {
 
 impl Admin {
     /// Opens the door of a data folder whose stores are open. Without it the server serves all the same.
-    pub(crate) fn open(data: &Path, source: Source) -> Option<Admin> {
+    pub(crate) fn open(data: &Path, door: Door) -> Option<Admin> {
         let path = data.join(NAME);
         match listen(data) {
             Ok(listener) => {
                 let callers = Arc::new(Mutex::default());
                 let (at, shared) = (path.clone(), Arc::clone(&callers));
-                let run = move || accept(&listener, &Arc::new(source), &shared);
+                let run = move || accept(&listener, &Arc::new(door), &shared);
                 match thread::Builder::new().name("admin".into()).spawn(run) {
                     Ok(_) => return Some(Admin { path: at, callers }),
                     Err(error) => warn!("no thread for '{}': {error}", path.display()),
@@ -117,7 +131,7 @@ fn at_short_path<T>(path: &Path, open: impl FnOnce(&Path) -> io::Result<T>) -> i
     open(&Path::new(&format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name))
 }
 
-fn accept(listener: &UnixListener, source: &Arc<Source>, callers: &Arc<Mutex<Callers>>) {
+fn accept(listener: &UnixListener, door: &Arc<Door>, callers: &Arc<Mutex<Callers>>) {
     for caller in listener.incoming() {
         let mut open = callers.lock();
         if open.closed {
@@ -133,10 +147,10 @@ fn accept(listener: &UnixListener, source: &Arc<Source>, callers: &Arc<Mutex<Cal
         open.next += 1;
         open.open.push((number, kept));
         drop(open);
-        let (source, callers) = (Arc::clone(source), Arc::clone(callers));
+        let (door, callers) = (Arc::clone(door), Arc::clone(callers));
         let answer = move || {
-            if let Err(error) = answer(&source, &caller) {
-                warn!("a backup was not read to its end: {error}");
+            if let Err(error) = answer(&door, &caller) {
+                warn!("a command on the socket was not answered to its end: {error}");
             }
             callers.lock().open.retain(|(other, _)| *other != number);
         };
@@ -144,19 +158,50 @@ fn accept(listener: &UnixListener, source: &Arc<Source>, callers: &Arc<Mutex<Cal
     }
 }
 
-fn answer(source: &Source, caller: &UnixStream) -> io::Result<()> {
+/// Asks the server that runs on a data folder for something with an answer of one line; `None` if no server runs.
+/// The inner error is why the server does not do it.
+pub(crate) fn ask(data: &Path, question: &str) -> Option<io::Result<Result<String, String>>> {
+    let stream = connect(data)?;
+    let talk = || {
+        (&stream).write_all(format!("{question}\n").as_bytes())?;
+        let mut answer = String::new();
+        BufReader::new((&stream).take(LINE_BYTES_MAX)).read_line(&mut answer)?;
+        let whole = answer.strip_suffix('\n').and_then(|answer| answer.split_once(' '));
+        match whole {
+            Some(("ok", text)) => Ok(Ok(text.to_owned())),
+            Some(("no", why)) => Ok(Err(why.to_owned())),
+            _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer is not whole")),
+        }
+    };
+    Some(talk())
+}
+
+fn answer(door: &Door, caller: &UnixStream) -> io::Result<()> {
     caller.set_read_timeout(Some(PATIENCE))?;
     caller.set_write_timeout(Some(PATIENCE))?;
-    let mut line = [0; BACKUP.len()];
-    let mut from = caller;
-    from.read_exact(&mut line)?;
-    if line != BACKUP {
-        return Err(io::Error::other("something else was asked for"));
+    let mut line = String::new();
+    BufReader::new(caller.take(LINE_BYTES_MAX)).read_line(&mut line)?;
+    if line.as_bytes() == BACKUP {
+        info!("a backup begins");
+        let mut to = BufWriter::with_capacity(256 * 1024, caller);
+        door.source.write(&mut to)?;
+        to.flush()?;
+        info!("a backup was read to its end");
+        return Ok(());
     }
-    info!("a backup begins");
-    let mut to = BufWriter::with_capacity(256 * 1024, caller);
-    source.write(&mut to)?;
-    to.flush()?;
-    info!("a backup was read to its end");
-    Ok(())
+    let Some(line) = line.strip_suffix('\n') else {
+        return Err(io::Error::other("the question is not whole"));
+    };
+    let answer = match line.strip_prefix(OWNER_KEY) {
+        Some(slug) => {
+            let made = door.runtime.block_on(door.tenants.replace_owner_key(slug));
+            made.map(|credential| credential.reveal()).map_err(|error| error.to_string())
+        }
+        None => Err("this version does not know that command".to_owned()),
+    };
+    let mut to = caller;
+    match answer {
+        Ok(text) => writeln!(to, "ok {text}"),
+        Err(why) => writeln!(to, "no {why}"),
+    }
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::ProgressState;
 
-use crate::{backup, export, import, init, memory, restore, serve, verify, verify_audit};
+use crate::{backup, export, import, init, memory, owner_key, restore, serve, verify, verify_audit};
 
 const AFTER_HELP: &str = "\
 Begin with `cargo-pilot serve --demo`: it prints a URL and an API key to try.
@@ -41,6 +41,10 @@ enum Command {
     ///
     /// The server on the data folder must be stopped.
     Init(Init),
+    /// Makes a new owner's API key for a tenant whose last one is lost, and prints it once.
+    ///
+    /// For whoever may read the data folder; the server on it may run or not. Other keys stay as they are.
+    OwnerKey(OwnerKey),
     /// Loads products, locations, opening stock and sales from CSV files into a running server.
     ///
     /// All rows are checked first; one wrong row, and nothing is imported. Each row is posted once, however often
@@ -110,6 +114,20 @@ pub struct Init {
     #[arg(long, value_enum, value_name = "METHOD", default_value_t = Costing::MovingAverage)]
     pub costing: Costing,
     /// Prints one line of JSON: {"tenantId", "businessId", "apiKey"}.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `owner-key`.
+#[derive(Debug, Args)]
+pub struct OwnerKey {
+    /// Folder of all data.
+    #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
+    pub data: PathBuf,
+    /// Short name of the tenant.
+    #[arg(long, default_value = "main")]
+    pub slug: String,
+    /// Prints one line of JSON: {"apiKey"}.
     #[arg(long)]
     pub json: bool,
 }
@@ -309,6 +327,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(serve) => serve::run(&serve),
         Command::Init(init) => init::run(&init),
+        Command::OwnerKey(owner_key) => owner_key::run(&owner_key),
         Command::Import(import) => import::run(&import),
         Command::Verify(Verify { what: Some(VerifyWhat::Audit(audit)), .. }) => verify_audit::run(&audit),
         Command::Verify(verify) => verify::run(&verify),

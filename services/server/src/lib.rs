@@ -1,7 +1,7 @@
 //! The executable `cargo-pilot`. Services and stores are wired here and nowhere else.
 //!
 //! Read in this order: [`cli`] (commands and exit codes), `data` (the data folder), `platform` (all
-//! services in one process), `serve`, `demo`, `init`, `import`, `verify`,
+//! services in one process), `serve`, `demo`, `init`, `owner_key`, `import`, `verify`,
 //! `export` and `verify_audit` (audit logs as files), `backup` with `admin` (the door of a running server), `restore`.
 
 mod admin;
@@ -13,6 +13,7 @@ mod export;
 mod import;
 mod init;
 mod memory;
+mod owner_key;
 pub mod platform;
 mod restore;
 mod serve;

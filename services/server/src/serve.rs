@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tracing::info;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Door};
 use crate::cli::{self, Failure, Serve, say};
 use crate::data::{self, Stores};
 use crate::demo;
@@ -51,7 +51,12 @@ async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
 
     let url = format!("http://{address}");
     let running = data::Running::at(data, &url);
-    let admin = Admin::open(data, stores.source(data));
+    let door = Door {
+        source: stores.source(data),
+        tenants: platform.tenant.app().clone(),
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let admin = Admin::open(data, door);
     let consumers = platform.audit.consumers().start();
     platform.gateway.set_ready(true);
     announce(args, &url, key.as_deref(), data);

@@ -30,6 +30,18 @@ pub(crate) fn api_key_id(text: &str) -> Result<ApiKeyId, Invalid> {
     finish(violations, id)
 }
 
+/// The key, and for how many seconds the secret before stays valid.
+pub(crate) fn rotate_api_key(request: &wire::RotateApiKeyRequest) -> Result<(ApiKeyId, u32), Invalid> {
+    let mut violations = Violations::new();
+    let id = required_id(&mut violations, "api_key_id", &request.api_key_id, ApiKeyId::parse);
+    let (overlap, most) = (request.overlap_seconds, ApiKey::OVERLAP_SECONDS_MAX);
+    if overlap > most {
+        let detail = format!("must be at most '{most}', not '{overlap}'");
+        violations.add("overlap_seconds", reason::OUT_OF_RANGE, detail);
+    }
+    finish(violations, id.map(|id| (id, overlap)))
+}
+
 pub(crate) fn page_size(requested: u32) -> Result<usize, Invalid> {
     rpc::page_size(requested).map_err(|size| {
         Invalid::field("page_size", reason::TOO_LARGE, format!("must be at most '500', not '{size}'"))
@@ -151,7 +163,7 @@ pub(crate) fn create_api_key(request: wire::CreateApiKeyRequest) -> Result<Creat
     finish(violations, new)
 }
 
-fn output_only_of_key(key: &wire::ApiKey) -> [(&'static str, bool); 7] {
+fn output_only_of_key(key: &wire::ApiKey) -> [(&'static str, bool); 10] {
     [
         ("id", !key.id.is_empty()),
         ("key_prefix", !key.key_prefix.is_empty()),
@@ -160,6 +172,9 @@ fn output_only_of_key(key: &wire::ApiKey) -> [(&'static str, bool); 7] {
         ("revoked_at", key.revoked_at.is_some()),
         ("created_by", key.created_by.is_some()),
         ("last_used_at", key.last_used_at.is_some()),
+        ("last_used_ip", !key.last_used_ip.is_empty()),
+        ("previous_last4", !key.previous_last4.is_empty()),
+        ("previous_expires_at", key.previous_expires_at.is_some()),
     ]
 }
 
@@ -317,9 +332,11 @@ pub(crate) fn api_key(key: ApiKey) -> wire::ApiKey {
         created_at: Some(timestamp(key.created_at)),
         revoked_at: key.revoked_at.map(timestamp),
         created_by: Some((&issued.created_by).into()),
-        // Not recorded: a write per request would cost more than it tells.
-        last_used_at: None,
+        last_used_at: key.last_used.map(|used| timestamp(used.at)),
         ip_allow: issued.ip_allow.iter().map(ToString::to_string).collect(),
+        last_used_ip: key.last_used.and_then(|used| used.ip).map(|ip| ip.to_string()).unwrap_or_default(),
+        previous_expires_at: key.previous.as_ref().map(|previous| timestamp(previous.until)),
+        previous_last4: key.previous.map(|previous| previous.last4).unwrap_or_default(),
     }
 }
 
@@ -332,6 +349,10 @@ pub(crate) fn api_keys(page: Page<ApiKey>) -> wire::ListApiKeysResponse {
 
 pub(crate) fn created_key(created: CreatedKey) -> wire::CreateApiKeyResponse {
     wire::CreateApiKeyResponse { api_key: Some(api_key(created.key)), secret: created.credential.reveal() }
+}
+
+pub(crate) fn rotated_key(rotated: CreatedKey) -> wire::RotateApiKeyResponse {
+    wire::RotateApiKeyResponse { api_key: Some(api_key(rotated.key)), secret: rotated.credential.reveal() }
 }
 
 pub(crate) fn caller(ctx: &rpc::Ctx, role: Option<Role>) -> wire::Caller {

@@ -48,6 +48,15 @@ pub enum Error {
         /// How many there can be.
         max: usize,
     },
+    /// The key is revoked or expired.
+    #[error("the key is revoked or expired")]
+    KeyEnded,
+    /// Keys that make keys that make keys: too many of them.
+    #[error("a key that was made by a key that was made by a key: at most '{max}' in a row")]
+    KeyChainTooLong {
+        /// The longest chain.
+        max: usize,
+    },
     /// Unknown, wrong secret, expired, revoked, or from another network: nobody learns which.
     #[error("the credential is not valid")]
     InvalidCredentials,
@@ -82,6 +91,7 @@ impl Problem for Error {
             Error::StaleRevision { .. } => Code::Aborted,
             Error::PermissionEscalation { .. } | Error::GrantEscalation { .. } => Code::PermissionDenied,
             Error::SystemRole { .. } | Error::TooManyAssignments { .. } => Code::FailedPrecondition,
+            Error::KeyEnded | Error::KeyChainTooLong { .. } => Code::FailedPrecondition,
             Error::InvalidCredentials => Code::Unauthenticated,
             Error::Invalid(error) => error.code(),
             Error::Refused(error) => error.code(),
@@ -97,6 +107,8 @@ impl Problem for Error {
             Error::PermissionEscalation { .. } | Error::GrantEscalation { .. } => "PERMISSION_ESCALATION",
             Error::SystemRole { .. } => "SYSTEM_ROLE",
             Error::TooManyAssignments { .. } => "TOO_MANY_ASSIGNMENTS",
+            Error::KeyEnded => "KEY_ENDED",
+            Error::KeyChainTooLong { .. } => "KEY_CHAIN_TOO_LONG",
             Error::InvalidCredentials => "INVALID_CREDENTIALS",
             Error::Invalid(error) => error.reason(),
             Error::Refused(error) => error.reason(),
@@ -110,6 +122,7 @@ impl Problem for Error {
             Error::PermissionEscalation { field } | Error::GrantEscalation { field } => {
                 vec![("field", (*field).to_owned())]
             }
+            Error::KeyChainTooLong { max } => vec![("max", max.to_string())],
             Error::Refused(error) => error.metadata(),
             _ => vec![],
         }

@@ -6,7 +6,7 @@ use proto::tenant::v1::{
     ApiKey, AuthenticateRequest, AuthenticateResponse, Business, Caller, CreateApiKeyRequest,
     CreateApiKeyResponse, GetApiKeyRequest, GetBusinessRequest, GetCallerRequest, GetTenantRequest,
     ListApiKeysRequest, ListApiKeysResponse, ListBusinessesRequest, ListBusinessesResponse,
-    RevokeApiKeyRequest, Tenant, UpdateBusinessRequest,
+    RevokeApiKeyRequest, RotateApiKeyRequest, RotateApiKeyResponse, Tenant, UpdateBusinessRequest,
 };
 use rpc::Ctx;
 use tonic::{Request, Response, Status};
@@ -16,6 +16,7 @@ use crate::{Error, convert};
 
 const UPDATE_BUSINESS: &str = "/cargopilot.tenant.v1.TenantService/UpdateBusiness";
 const CREATE_API_KEY: &str = "/cargopilot.tenant.v1.TenantService/CreateApiKey";
+const ROTATE_API_KEY: &str = "/cargopilot.tenant.v1.TenantService/RotateApiKey";
 const REVOKE_API_KEY: &str = "/cargopilot.tenant.v1.TenantService/RevokeApiKey";
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -106,6 +107,15 @@ impl TenantService for Grpc {
         let meta = self.meta(&ctx, REVOKE_API_KEY, &request);
         let (key, replayed) = self.app.revoke_api_key(&ctx, id, meta).await.map_err(rpc::status)?;
         Ok(rpc::respond(convert::api_key(key), replayed))
+    }
+
+    async fn rotate_api_key(&self, request: Request<RotateApiKeyRequest>) -> Answer<RotateApiKeyResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        // As with a new key: the answer holds the secret, so it is not stored.
+        let meta = rpc::meta(&ctx, self.app.journal().env(), ROTATE_API_KEY, None, &request, Keep::No);
+        let (id, overlap) = convert::rotate_api_key(&request).map_err(rpc::status)?;
+        let rotated = self.app.rotate_api_key(&ctx, id, overlap, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(convert::rotated_key(rotated)))
     }
 
     async fn authenticate(&self, request: Request<AuthenticateRequest>) -> Answer<AuthenticateResponse> {

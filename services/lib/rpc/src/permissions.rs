@@ -82,6 +82,33 @@ impl Permissions {
         }
     }
 
+    /// What both grant.
+    #[must_use]
+    pub fn intersect(&self, other: &Permissions) -> Permissions {
+        if self.all || other.all {
+            let (wide, narrow) = if self.all { (self, other) } else { (other, self) };
+            // `*` grants nothing internal.
+            let names = narrow.names.iter().filter(|name| wide.allows(name)).cloned();
+            return Permissions { names: sorted(names.collect()), ..narrow.clone() };
+        }
+        let common = |one: &[Box<str>], two: &[Box<str>]| {
+            sorted(one.iter().filter(|word| contains(two, word)).cloned().collect())
+        };
+        let crossed = |one: &Permissions, two: &Permissions| {
+            let pairs = one.resources.iter().flat_map(|resource| {
+                two.actions.iter().map(move |action| format!("{resource}.{action}").into_boxed_str())
+            });
+            let names = one.names.iter().filter(|name| two.allows(name)).cloned();
+            pairs.chain(names).collect::<Vec<_>>()
+        };
+        Permissions {
+            all: false,
+            resources: common(&self.resources, &other.resources),
+            actions: common(&self.actions, &other.actions),
+            names: sorted([crossed(self, other), crossed(other, self)].concat()),
+        }
+    }
+
     /// The members, in a fixed order.
     pub fn members(&self) -> impl Iterator<Item = String> {
         let all = self.all.then(|| "*".to_owned());
@@ -152,6 +179,42 @@ mod tests {
         check("stock.read",        "*.read",                     false);
         check("",                  "",                           true);
         check("",                  "stock.read",                 false);
+    }
+
+    /// A permission is granted by an intersection exactly when both sets grant it.
+    #[test]
+    fn an_intersection_grants_what_both_grant() {
+        let sets = [
+            "",
+            "*",
+            "* internal.gateway",
+            "stock.*",
+            "*.read",
+            "stock.post",
+            "stock.* *.read key.create",
+            "price.* *.post stock.read",
+            "internal.gateway stock.read",
+            "internal.gateway",
+        ];
+        let asked = [
+            "stock.post",
+            "stock.read",
+            "stock.reverse",
+            "price.read",
+            "price.post",
+            "key.create",
+            "internal.gateway",
+            "internal.stock",
+        ];
+        for (one, two) in sets.iter().flat_map(|one| sets.iter().map(move |two| (set(one), set(two)))) {
+            let both = one.intersect(&two);
+            assert_eq!(both, two.intersect(&one));
+            assert_eq!(Permissions::parse(both.members()).as_ref(), Some(&both));
+            for permission in asked {
+                let expected = one.allows(permission) && two.allows(permission);
+                assert_eq!(both.allows(permission), expected, "{permission} in {one:?} and {two:?}");
+            }
+        }
     }
 
     #[test]

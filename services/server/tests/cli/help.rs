@@ -13,7 +13,7 @@ fn every_command_explains_itself() {
     {
         assert!(help.contains(word), "{help}");
     }
-    for command in ["serve", "init", "import", "verify", "backup"] {
+    for command in ["serve", "init", "owner-key", "import", "verify", "backup"] {
         let help = run(folder.path(), [command, "--help"]).ok();
         for word in ["--data", "--json", command] {
             assert!(help.contains(word), "{help}");

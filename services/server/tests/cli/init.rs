@@ -56,6 +56,29 @@ fn people_are_told_to_keep_the_key() {
     assert!(text.contains("only now") && text.contains("serve --data 'data'"), "{text}");
 }
 
+/// Whoever runs the server lets the owner in again, while it runs and while it does not.
+#[test]
+fn a_lost_owner_key_is_replaced() {
+    const NEW_KEY: [&str; 4] = ["owner-key", "--data", "data", "--json"];
+    let folder = tempdir().unwrap();
+    let made = run(folder.path(), ARGS).json();
+    let stopped = run(folder.path(), NEW_KEY).json();
+    let server = Server::start(folder.path(), &[]);
+    let running = run(folder.path(), NEW_KEY).json();
+    for key in [&made, &stopped, &running].map(|answer| answer["apiKey"].as_str().unwrap()) {
+        let caller = server.http(key).get("/v1/caller");
+        assert_eq!((&caller["tenantId"], &caller["role"]), (&made["tenantId"], &json!("owner")));
+    }
+    let unknown = |args: &[&str]| run(folder.path(), args).refused(64).to_owned();
+    let while_running = unknown(&["owner-key", "--data", "data", "--slug", "nobody"]);
+    server.stop();
+    assert_eq!(unknown(&["owner-key", "--data", "data", "--slug", "nobody"]), while_running);
+    assert!(while_running.contains("'nobody'") && while_running.contains("--slug"), "{while_running}");
+    let nowhere = run(folder.path(), ["owner-key", "--data", "nowhere"]);
+    nowhere.refused(64);
+    assert!(!folder.path().join("nowhere").exists());
+}
+
 #[test]
 fn what_is_wrong_is_named_before_anything_is_made() {
     let folder = tempdir().unwrap();

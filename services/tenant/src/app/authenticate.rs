@@ -27,7 +27,7 @@ pub struct Authenticated {
     pub principal: Principal,
     /// The role of its key.
     pub role: Role,
-    /// When its key stops working.
+    /// When its secret stops working.
     pub expires_at: Option<Instant>,
 }
 
@@ -43,21 +43,25 @@ impl App {
         let State::ApiKey(key) = self.state(tenant, credential.id).await? else {
             return Err(Error::InvalidCredentials);
         };
-        if !key.admits(&credential.digest(&self.config.pepper), login.peer, self.env.now()) {
+        let (digest, now) = (credential.digest(&self.config.pepper), self.env.now());
+        if !key.admits(&digest, login.peer, now) {
             return Err(Error::InvalidCredentials);
         }
+        let Some(permissions) = self.effective(tenant, &key, now).await? else {
+            return Err(Error::InvalidCredentials);
+        };
         let State::Tenant(owner) = self.state(tenant, tenant).await? else {
             return Err(Error::InvalidCredentials);
         };
+        self.note_use(tenant, &key, login.peer, now);
+        let expires_at = key.ends_at(&digest);
         let issued = key.issued;
-        let (Some(business), Some(permissions)) = (issued.business(), issued.permissions()) else {
-            return Err(Error::InvalidCredentials);
-        };
+        let Some(business) = issued.business() else { return Err(Error::InvalidCredentials) };
         let actor = Actor::new(ActorKind::ApiKey, issued.id.to_string());
         let (home, place) = (business, business);
         let permissions = self.held(tenant, &actor, permissions, home, place, self.env.now()).await?;
         let principal = Principal { tenant, business, actor, permissions, secret: owner.secret };
-        Ok(Authenticated { principal, role: issued.role, expires_at: issued.expires_at })
+        Ok(Authenticated { principal, role: issued.role, expires_at })
     }
 
     /// The tenant that a key was noted for.

@@ -136,6 +136,17 @@ impl App {
         Ok(credential)
     }
 
+    /// The same for the tenant with a slug.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without the tenant, or the journal.
+    pub async fn replace_owner_key(&self, slug: &str) -> Result<Credential, Error> {
+        match self.tenant_called(slug).await? {
+            Some(tenant) => self.issue_owner_key(tenant).await,
+            None => Err(Error::NotFound { what: "tenant" }),
+        }
+    }
+
     fn owner_key(&self, credential: &Credential, master: BusinessId) -> NewKey {
         NewKey {
             id: credential.id,
@@ -153,10 +164,8 @@ impl App {
 
     /// Finds the tenant that has the slug, or gives the slug to a new one.
     async fn register(&self, slug: &str) -> Result<TenantId, Error> {
-        let claim = journal::Claim { kind: records::SLUG, value: slug.to_owned().into_bytes().into() };
-        let owner = self.journal.store().claim(SYSTEM_TENANT, claim).await.map_err(journal::Error::from)?;
-        if let Some(owner) = owner {
-            return Ok(TenantId::from_bytes(*owner.as_bytes()));
+        if let Some(tenant) = self.tenant_called(slug).await? {
+            return Ok(tenant);
         }
         let tenant = TenantId::new(self.env.now().unix_ms(), self.random());
         let scope = Scope { tenant: SYSTEM_TENANT, aggregate: tenant.into() };
@@ -166,6 +175,13 @@ impl App {
             Err(Rejection::Claimed { owner, .. }) => Ok(TenantId::from_bytes(*owner.as_bytes())),
             Err(other) => Err(other.into()),
         }
+    }
+
+    /// The tenant that has the slug.
+    async fn tenant_called(&self, slug: &str) -> Result<Option<TenantId>, Error> {
+        let claim = journal::Claim { kind: records::SLUG, value: slug.to_owned().into_bytes().into() };
+        let owner = self.journal.store().claim(SYSTEM_TENANT, claim).await.map_err(journal::Error::from)?;
+        Ok(owner.map(|owner| TenantId::from_bytes(*owner.as_bytes())))
     }
 
     async fn find(&self, tenant: TenantId) -> Result<Option<Bootstrapped>, Error> {

@@ -81,6 +81,7 @@ impl App {
         if let Some(made_with) = own.as_ref().map(|key| key.issued.permissions().unwrap_or_default()) {
             new.may_be_made_by(Creator { permissions: &made_with, ..creator })?;
         }
+        self.check_chain(ctx.tenant, &new.created_by).await?;
 
         self.register_key(ctx.tenant, id).await?;
         let scope = Scope { tenant: ctx.tenant, aggregate: id.into() };

@@ -4,12 +4,15 @@ mod assignments;
 mod authenticate;
 mod bootstrap;
 mod create_api_key;
+mod effective;
 mod explain;
 mod granted;
+mod key_use;
 mod list;
 mod read;
 mod revoke_api_key;
 mod roles;
+mod rotate_api_key;
 mod update_business;
 
 use std::sync::Arc;
@@ -39,12 +42,13 @@ pub struct App {
     access: Journal<Access>,
     env: Arc<dyn Env>,
     config: Config,
+    uses: Arc<key_use::Uses>,
 }
 
 impl App {
     pub(crate) fn new(store: SharedStore, env: Arc<dyn Env>, config: Config) -> Self {
         let access = Journal::new(Arc::clone(&store), Arc::clone(&env));
-        App { journal: Journal::new(store, Arc::clone(&env)), access, env, config }
+        App { journal: Journal::new(store, Arc::clone(&env)), access, env, config, uses: Arc::default() }
     }
 
     /// The journal of the service, for `verify` and exports.

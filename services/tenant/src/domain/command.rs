@@ -1,8 +1,11 @@
 //! What may be asked for, and what happens then.
 
+use std::net::IpAddr;
+
+use calendar::Instant;
 use ids::{ApiKeyId, BusinessId};
 
-use crate::domain::{ApiKey, Business, BusinessUpdate, NewBusiness, NewKey, Tenant};
+use crate::domain::{ApiKey, Business, BusinessUpdate, NewBusiness, NewKey, NewSecret, Tenant};
 
 /// What is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +39,13 @@ pub enum Command {
     IssueKey(NewKey),
     /// Ends an API key for good. Repeating it changes nothing.
     RevokeKey,
+    /// Gives an API key a new secret.
+    RotateKey(NewSecret),
+    /// Notes that an API key was used, unless that was noted a short while ago.
+    NoteUse {
+        /// Where the request came from.
+        ip: Option<IpAddr>,
+    },
 }
 
 /// What happened.
@@ -61,4 +71,13 @@ pub enum Event {
     KeyIssued(ApiKey),
     /// An API key was revoked.
     KeyRevoked,
+    /// An API key has a new secret.
+    KeyRotated(NewSecret),
+    /// An API key was used: one of many uses.
+    KeyUsed {
+        /// When.
+        at: Instant,
+        /// Where the request came from.
+        ip: Option<IpAddr>,
+    },
 }

@@ -13,12 +13,47 @@ use crate::domain::{Network, Role};
 /// An API key, without its secret.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ApiKey {
-    /// What was asked for when it was made.
+    /// What was asked for when it was made, with the secret of the last rotation.
     pub issued: NewKey,
     /// When it was made.
     pub created_at: Instant,
     /// When it was revoked.
     pub revoked_at: Option<Instant>,
+    /// The secret before the last rotation.
+    pub previous: Option<Box<Previous>>,
+    /// The last use that was noted.
+    pub last_used: Option<Use>,
+}
+
+/// A secret that was replaced, and is valid a while longer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Previous {
+    /// Keyed hash of it.
+    pub digest: [u8; 32],
+    /// Its last four letters.
+    pub last4: String,
+    /// When it stops working.
+    pub until: Instant,
+}
+
+/// A use of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Use {
+    /// When.
+    pub at: Instant,
+    /// Where the request came from.
+    pub ip: Option<IpAddr>,
+}
+
+/// A new secret of a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewSecret {
+    /// Keyed hash of it.
+    pub digest: [u8; 32],
+    /// Its last four letters.
+    pub last4: String,
+    /// When the secret before it stops working.
+    pub previous_until: Instant,
 }
 
 /// An API key to be made.
@@ -104,10 +139,57 @@ impl NewKey {
 }
 
 impl ApiKey {
+    /// Longest time that two secrets of a key are valid: 30 days.
+    pub const OVERLAP_SECONDS_MAX: u32 = 30 * 24 * 60 * 60;
+    /// How long after a use that was noted another one is not: a key in steady use makes six entries an hour.
+    pub const USE_NOTED_EVERY_SECONDS: i64 = 10 * 60;
+
+    /// The key as it is right after it was made.
+    pub fn new(issued: NewKey, now: Instant) -> ApiKey {
+        ApiKey { issued, created_at: now, revoked_at: None, previous: None, last_used: None }
+    }
+
+    /// Decides whether it may get a new secret.
+    ///
+    /// # Errors
+    /// [`Error::KeyEnded`] when it is revoked or expired.
+    pub fn rotate(&self, now: Instant) -> Result<(), Error> {
+        if self.is_alive(now) { Ok(()) } else { Err(Error::KeyEnded) }
+    }
+
+    /// The key with a new secret.
+    pub fn apply_rotation(&mut self, secret: &NewSecret) {
+        let digest = std::mem::replace(&mut self.issued.digest, secret.digest);
+        let last4 = std::mem::replace(&mut self.issued.last4, secret.last4.clone());
+        self.previous = Some(Box::new(Previous { digest, last4, until: secret.previous_until }));
+    }
+
+    /// Whether a use at `now` is to be noted.
+    pub fn notes_use(&self, now: Instant) -> bool {
+        let since = |at: Instant| at.plus_seconds(ApiKey::USE_NOTED_EVERY_SECONDS) <= now;
+        self.is_alive(now) && self.last_used.is_none_or(|used| since(used.at))
+    }
+
+    /// When the secret with this digest stops working; `None` is never.
+    pub fn ends_at(&self, digest: &[u8; 32]) -> Option<Instant> {
+        let current: bool = self.issued.digest.ct_eq(digest).into();
+        match &self.previous {
+            Some(previous) if !current => {
+                Some(self.issued.expires_at.map_or(previous.until, |end| end.min(previous.until)))
+            }
+            _ => self.issued.expires_at,
+        }
+    }
+
     /// Whether a request with this secret, from this address, is the key's. The secret is compared in
     /// constant time.
     pub fn admits(&self, digest: &[u8; 32], peer: Option<IpAddr>, now: Instant) -> bool {
-        let genuine: bool = self.issued.digest.ct_eq(digest).into();
+        let current: bool = self.issued.digest.ct_eq(digest).into();
+        let previous = self.previous.as_ref().is_some_and(|previous| {
+            let same: bool = previous.digest.ct_eq(digest).into();
+            same && now < previous.until
+        });
+        let genuine = current || previous;
         let allowed = &self.issued.ip_allow;
         let from_here = allowed.is_empty()
             || peer.is_some_and(|peer| allowed.iter().any(|network| network.contains(peer)));
@@ -154,7 +236,7 @@ mod tests {
     }
 
     fn key(new: NewKey) -> ApiKey {
-        ApiKey { issued: new, created_at: NOW, revoked_at: None }
+        ApiKey::new(new, NOW)
     }
 
     fn networks(text: &str) -> Vec<Network> {
@@ -249,5 +331,22 @@ mod tests {
         check(from("192.0.2.0/24 2001:db8::/32"), 5, Some("2001:db8::7"),  true);
         check(from("192.0.2.0/24"), 5, Some("192.0.3.7"),  false);
         check(from("192.0.2.0/24"), 5, None,               false);
+    }
+
+    /// API-4: two secrets are valid for the chosen time, never three.
+    #[test]
+    fn a_rotated_key_has_two_secrets_for_a_while() {
+        let secret = |digest, previous_until| NewSecret { digest, last4: "abcd".to_owned(), previous_until };
+        let mut key = key(new_key(Role::Clerk));
+        key.apply_rotation(&secret([6; 32], LATER));
+        assert!([5, 6].into_iter().all(|digest| key.admits(&[digest; 32], None, NOW)));
+        assert_eq!((key.ends_at(&[5; 32]), key.ends_at(&[6; 32])), (Some(LATER), None));
+        assert_eq!([5, 6].map(|digest| key.admits(&[digest; 32], None, LATER)), [false, true]);
+
+        key.apply_rotation(&secret([7; 32], LATER));
+        assert_eq!([5, 6, 7].map(|digest| key.admits(&[digest; 32], None, NOW)), [false, true, true]);
+        key.revoked_at = Some(NOW);
+        assert_eq!([5, 6, 7].map(|digest| key.admits(&[digest; 32], None, NOW)), [false; 3]);
+        assert_eq!(key.rotate(NOW), Err(Error::KeyEnded));
     }
 }

@@ -15,7 +15,7 @@ pub use access::{
 pub use business::{Business, BusinessUpdate, Costing, NewBusiness};
 pub use command::{Command, Event};
 pub use credential::{Credential, SECRET_LETTERS};
-pub use key::{ApiKey, Creator, NewKey};
+pub use key::{ApiKey, Creator, NewKey, NewSecret, Previous, Use};
 pub use network::Network;
 pub use role::Role;
 pub use state::{Directory, State, Tenant};

@@ -107,6 +107,7 @@ mod tests {
             ("key.create",       true,  false, false),
             ("key.read",         true,  false, true),
             ("key.revoke",       true,  false, false),
+            ("key.rotate",       true,  false, false),
             ("location.create",  true,  false, false),
             ("location.read",    true,  true,  true),
             ("location.update",  true,  false, false),

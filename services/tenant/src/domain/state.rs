@@ -7,7 +7,7 @@ use calendar::Instant;
 use ids::BusinessId;
 
 use crate::Error;
-use crate::domain::{ApiKey, Business, Command, Event};
+use crate::domain::{ApiKey, Business, Command, Event, Use};
 
 /// What the platform knows of a tenant outside of the tenant's own scope.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,16 +74,25 @@ impl State {
                 Ok(vec![Event::BusinessCreated(Business::new(new.clone(), now))])
             }
             (State::Unborn, Command::IssueKey(new)) => {
-                let key = ApiKey { issued: new.clone(), created_at: now, revoked_at: None };
-                Ok(vec![Event::KeyIssued(key)])
+                Ok(vec![Event::KeyIssued(ApiKey::new(new.clone(), now))])
             }
             (State::Business(business), Command::UpdateBusiness(update)) => {
                 Ok(business.update(update)?.map(Event::BusinessUpdated).into_iter().collect())
             }
             (State::ApiKey(key), Command::RevokeKey) if key.revoked_at.is_some() => Ok(vec![]),
             (State::ApiKey(_), Command::RevokeKey) => Ok(vec![Event::KeyRevoked]),
+            (State::ApiKey(key), Command::RotateKey(secret)) => {
+                key.rotate(now)?;
+                Ok(vec![Event::KeyRotated(secret.clone())])
+            }
+            (State::ApiKey(key), Command::NoteUse { ip }) => Ok(match key.notes_use(now) {
+                true => vec![Event::KeyUsed { at: now, ip: *ip }],
+                false => vec![],
+            }),
             (_, Command::UpdateBusiness(_)) => Err(Error::NotFound { what: "business" }),
-            (_, Command::RevokeKey) => Err(Error::NotFound { what: "API key" }),
+            (_, Command::RevokeKey | Command::RotateKey(_) | Command::NoteUse { .. }) => {
+                Err(Error::NotFound { what: "API key" })
+            }
             (_, Command::RegisterKey { .. }) => Err(Error::NotFound { what: "tenant" }),
             (_, Command::Register { .. } | Command::CreateTenant { .. }) => Err(Error::AlreadyExists),
             (_, Command::CreateBusiness(_) | Command::IssueKey(_)) => Err(Error::AlreadyExists),
@@ -102,8 +111,11 @@ impl State {
             }
             (_, Event::KeyIssued(key)) => *self = State::ApiKey(key.clone()),
             (State::ApiKey(key), Event::KeyRevoked) => key.revoked_at = Some(recorded_at),
+            (State::ApiKey(key), Event::KeyRotated(secret)) => key.apply_rotation(secret),
+            (State::ApiKey(key), Event::KeyUsed { at, ip }) => key.last_used = Some(Use { at: *at, ip: *ip }),
             // `decide` lets these follow their own kind only; in damaged data `verify` finds the difference.
             (_, Event::BusinessUpdated(_) | Event::KeyRevoked) => {}
+            (_, Event::KeyRotated(_) | Event::KeyUsed { .. }) => {}
         }
     }
 }

@@ -9,7 +9,8 @@ use prost::{Message, Oneof};
 use rpc::{Actor, ActorKind};
 
 use crate::domain::{
-    ApiKey, Business, BusinessUpdate, Costing, Directory, Event, Network, NewKey, Role, State, Tenant,
+    ApiKey, Business, BusinessUpdate, Costing, Directory, Event, Network, NewKey, NewSecret, Previous, Role,
+    State, Tenant, Use,
 };
 
 #[derive(Clone, PartialEq, Message)]
@@ -32,7 +33,7 @@ enum Kind {
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredEvent {
-    #[prost(oneof = "What", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "What", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     what: Option<What>,
 }
 
@@ -52,6 +53,10 @@ enum What {
     KeyIssued(StoredKey),
     #[prost(message, tag = "7")]
     KeyRevoked(StoredNothing),
+    #[prost(message, tag = "8")]
+    KeyRotated(StoredSecret),
+    #[prost(message, tag = "9")]
+    KeyUsed(StoredUse),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -141,6 +146,30 @@ struct StoredKey {
     created_us: i64,
     #[prost(sint64, optional, tag = "13")]
     revoked_us: Option<i64>,
+    #[prost(message, optional, boxed, tag = "14")]
+    previous: Option<Box<StoredSecret>>,
+    #[prost(message, optional, tag = "15")]
+    last_used: Option<StoredUse>,
+}
+
+/// A secret, and when it or the one before it stops working.
+#[derive(Clone, PartialEq, Message)]
+struct StoredSecret {
+    #[prost(bytes = "vec", tag = "1")]
+    digest: Vec<u8>,
+    #[prost(string, tag = "2")]
+    last4: String,
+    #[prost(sint64, tag = "3")]
+    until_us: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredUse {
+    #[prost(sint64, tag = "1")]
+    at_us: i64,
+    /// Empty: unknown.
+    #[prost(string, tag = "2")]
+    ip: String,
 }
 
 pub(super) fn state(state: &State) -> Bytes {
@@ -177,6 +206,12 @@ pub(super) fn event(event: &Event) -> Bytes {
         }),
         Event::KeyIssued(key) => What::KeyIssued(key.into()),
         Event::KeyRevoked => What::KeyRevoked(StoredNothing {}),
+        Event::KeyRotated(secret) => What::KeyRotated(StoredSecret {
+            digest: secret.digest.to_vec(),
+            last4: secret.last4.clone(),
+            until_us: secret.previous_until.unix_micros(),
+        }),
+        Event::KeyUsed { at, ip } => What::KeyUsed(Use { at: *at, ip: *ip }.into()),
     };
     StoredEvent { what: Some(what) }.encode_to_vec().into()
 }
@@ -196,6 +231,15 @@ pub(super) fn read_event(bytes: &[u8]) -> Result<Event, Damage> {
         }),
         What::KeyIssued(key) => Event::KeyIssued(key.try_into()?),
         What::KeyRevoked(StoredNothing {}) => Event::KeyRevoked,
+        What::KeyRotated(secret) => Event::KeyRotated(NewSecret {
+            digest: fixed(secret.digest)?,
+            last4: secret.last4,
+            previous_until: instant(secret.until_us)?,
+        }),
+        What::KeyUsed(used) => {
+            let Use { at, ip } = used.try_into()?;
+            Event::KeyUsed { at, ip }
+        }
     })
 }
 
@@ -280,7 +324,40 @@ impl From<&ApiKey> for StoredKey {
             creator_id: issued.created_by.id.to_string(),
             created_us: key.created_at.unix_micros(),
             revoked_us: key.revoked_at.map(Instant::unix_micros),
+            previous: key.previous.as_ref().map(|previous| {
+                Box::new(StoredSecret {
+                    digest: previous.digest.to_vec(),
+                    last4: previous.last4.clone(),
+                    until_us: previous.until.unix_micros(),
+                })
+            }),
+            last_used: key.last_used.map(StoredUse::from),
         }
+    }
+}
+
+impl From<Use> for StoredUse {
+    fn from(used: Use) -> Self {
+        let ip = used.ip.map(|ip| ip.to_string()).unwrap_or_default();
+        StoredUse { at_us: used.at.unix_micros(), ip }
+    }
+}
+
+impl TryFrom<StoredUse> for Use {
+    type Error = Damage;
+
+    fn try_from(stored: StoredUse) -> Result<Self, Damage> {
+        let ip = (!stored.ip.is_empty()).then(|| stored.ip.parse()).transpose();
+        Ok(Use { at: instant(stored.at_us)?, ip: ip.map_err(damage)? })
+    }
+}
+
+impl TryFrom<StoredSecret> for Previous {
+    type Error = Damage;
+
+    fn try_from(stored: StoredSecret) -> Result<Self, Damage> {
+        let until = instant(stored.until_us)?;
+        Ok(Previous { digest: fixed(stored.digest)?, last4: stored.last4, until })
     }
 }
 
@@ -310,6 +387,12 @@ impl TryFrom<StoredKey> for ApiKey {
             issued,
             created_at: instant(stored.created_us)?,
             revoked_at: stored.revoked_us.map(instant).transpose()?,
+            previous: stored
+                .previous
+                .map(|previous| Previous::try_from(*previous))
+                .transpose()?
+                .map(Box::new),
+            last_used: stored.last_used.map(Use::try_from).transpose()?,
         })
     }
 }
@@ -400,8 +483,9 @@ mod tests {
 
     fn keys() -> impl Strategy<Value = ApiKey> {
         let optional = || proptest::option::of(instants());
-        (any::<[u8; 16]>(), any::<[u8; 32]>(), ".{1,200}", paths(), optional(), instants(), optional())
-            .prop_map(|(id, digest, name, path, expires_at, created_at, revoked_at)| {
+        let later = (proptest::option::of(previous()), proptest::option::of(uses()));
+        (any::<[u8; 16]>(), any::<[u8; 32]>(), ".{1,200}", paths(), optional(), instants(), optional(), later)
+            .prop_map(|(id, digest, name, path, expires_at, created_at, revoked_at, later)| {
                 let issued = NewKey {
                     id: ApiKeyId::from_bytes(id),
                     name,
@@ -414,8 +498,20 @@ mod tests {
                     ip_allow: vec![Network::parse("192.0.2.0/24").unwrap()],
                     created_by: Actor::new(ActorKind::ApiKey, "key_a"),
                 };
-                ApiKey { issued, created_at, revoked_at }
+                ApiKey { issued, created_at, revoked_at, previous: later.0.map(Box::new), last_used: later.1 }
             })
+    }
+
+    fn previous() -> impl Strategy<Value = Previous> {
+        (any::<[u8; 32]>(), instants()).prop_map(|(digest, until)| Previous {
+            digest,
+            last4: "wxyz".to_owned(),
+            until,
+        })
+    }
+
+    fn uses() -> impl Strategy<Value = Use> {
+        (instants(), any::<Option<std::net::IpAddr>>()).prop_map(|(at, ip)| Use { at, ip })
     }
 
     fn tenants() -> impl Strategy<Value = Tenant> {
@@ -455,6 +551,10 @@ mod tests {
             }),
             keys().prop_map(Event::KeyIssued),
             Just(Event::KeyRevoked),
+            previous().prop_map(|Previous { digest, last4, until }| {
+                Event::KeyRotated(NewSecret { digest, last4, previous_until: until })
+            }),
+            uses().prop_map(|Use { at, ip }| Event::KeyUsed { at, ip }),
         ]
     }
 
@@ -491,7 +591,13 @@ mod tests {
             ip_allow: vec![Network::parse("2001:db8::7").unwrap(); 50],
             created_by: Actor::new(ActorKind::ApiKey, "k".repeat(30)),
         };
-        let key = State::ApiKey(ApiKey { issued, created_at: Instant::MAX, revoked_at: Some(Instant::MAX) });
+        let (digest, last4, until) = ([0xff; 32], "wxyz".to_owned(), Instant::MAX);
+        let key = State::ApiKey(ApiKey {
+            revoked_at: Some(Instant::MAX),
+            previous: Some(Box::new(Previous { digest, last4, until })),
+            last_used: Some(Use { at: Instant::MAX, ip: Some([0xff; 16].into()) }),
+            ..ApiKey::new(issued, Instant::MAX)
+        });
         assert!(key.header().len() <= journal::store::HEADER_BYTES_MAX, "{}", key.header().len());
     }
 }

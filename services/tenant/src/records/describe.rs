@@ -41,6 +41,8 @@ pub fn action(kind: u8, event: &[u8]) -> Option<&'static str> {
             Event::BusinessUpdated(_) => "tenant.business.updated",
             Event::KeyIssued(_) => "tenant.api_key.created",
             Event::KeyRevoked => "tenant.api_key.revoked",
+            Event::KeyRotated(_) => "tenant.api_key.rotated",
+            Event::KeyUsed { .. } => "tenant.api_key.used",
         }),
         KIND_ACCESS => Some(match Access::decode(event).ok()? {
             AccessEvent::RoleCreated(_) => "tenant.role.created",

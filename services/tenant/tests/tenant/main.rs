@@ -4,6 +4,7 @@
 
 mod access;
 mod businesses;
+mod key_life;
 mod keys;
 mod tenants;
 mod visible;

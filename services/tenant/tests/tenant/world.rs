@@ -167,6 +167,17 @@ impl World {
         Ok(self.client.clone().revoke_api_key(request).await?.into_inner())
     }
 
+    pub(crate) async fn rotate(
+        &self,
+        caller: &Principal,
+        id: &str,
+        overlap_seconds: u32,
+    ) -> Result<RotateApiKeyResponse, Status> {
+        let request =
+            self.request(caller, RotateApiKeyRequest { api_key_id: id.to_owned(), overlap_seconds });
+        Ok(self.client.clone().rotate_api_key(request).await?.into_inner())
+    }
+
     pub(crate) async fn business(&self, caller: &Principal, id: &str) -> Result<Business, Status> {
         let request = self.request(caller, GetBusinessRequest { business_id: id.to_owned() });
         Ok(self.client.clone().get_business(request).await?.into_inner())
