@@ -35,7 +35,7 @@ impl Catalogue {
         components.insert(PROBLEM.to_owned(), problem_schema());
         let tags: Vec<Value> =
             self.services.iter().map(|(name, doc)| described(json!({"name": name}), doc)).collect();
-        let document = json!({
+        let mut document = json!({
             "openapi": "3.1.0",
             "info": {
                 "title": info.title, "version": info.version, "description": info.description,
@@ -63,6 +63,8 @@ impl Catalogue {
                 },
             },
         });
+        // Other crates may have a map of JSON keep the order of insertion: the document does not depend on them.
+        document.sort_all_objects();
         // A value made of strings always prints.
         serde_json::to_string_pretty(&document).unwrap_or_default()
     }

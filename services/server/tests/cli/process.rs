@@ -169,7 +169,8 @@ impl Server {
 
     pub(crate) fn of(process: Process, line: &str) -> Server {
         let ready: Value = serde_json::from_str(line).expect("one line of JSON");
-        let fields: Vec<&String> = ready.as_object().expect("an object").keys().collect();
+        let mut fields: Vec<&String> = ready.as_object().expect("an object").keys().collect();
+        fields.sort_unstable();
         assert_eq!(fields, ["apiKey", "data", "url"]);
         Server {
             process,
