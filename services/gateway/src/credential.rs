@@ -21,22 +21,21 @@ const REMEMBERED_MAX: usize = 100_000;
 const OWN_REUSE_MS: u64 = 20_000;
 /// Longest credential that is looked at.
 const CREDENTIAL_BYTES_MAX: usize = 400;
-/// Names the business to work in.
-const BUSINESS: &str = "cargo-business";
+/// What [`rpc::header::BUSINESS`] was called before.
+const BUSINESS_OLD: &str = "cargo-business";
 
 /// Checks credentials.
 pub(crate) struct Credentials {
     tenants: TenantServiceClient<rpc::Transport>,
     minter: Arc<Minter>,
     clock: Clock,
-    /// By SHA-256 of the credential and the address that it came from.
+    /// By SHA-256 of the credential, the address that it came from and the business that it asks for.
     known: Recent<[u8; 32], Arc<Known>>,
     own: rpc::Remembered<(), Token>,
 }
 
 /// A credential that was checked.
 pub(crate) struct Known {
-    business: BusinessId,
     permissions: Permissions,
     token: Token,
     /// Believed until then, in Unix milliseconds.
@@ -70,40 +69,50 @@ impl Credentials {
     ///
     /// # Errors
     /// [`Refused::Unauthenticated`] for no credential and for one that is not valid, in the same words;
-    /// [`Error::UnknownBusiness`] for any business but that of the credential.
+    /// [`Error::MalformedBusiness`] for what names no business, [`Error::UnknownBusiness`] for one that is neither
+    /// that of the credential nor below it.
     pub(crate) async fn check(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Arc<Known>, Error> {
         let credential = bearer(headers).ok_or(Refused::Unauthenticated)?;
-        let key = hash(credential, peer);
+        let (business, malformed) = match business(headers) {
+            Ok(business) => (business, None),
+            Err(malformed) => (None, Some(malformed)),
+        };
+        let key = hash(credential, peer, business);
         let now = (self.clock)();
         let known = match self.known.get(&key).filter(|known| now < known.until_ms) {
             Some(known) => known,
             None => {
-                let known = Arc::new(self.ask(credential, peer, now).await?);
+                let known = Arc::new(self.ask(credential, peer, business, now).await?);
                 self.known.insert(key, Arc::clone(&known));
                 known
             }
         };
-        if let Some(wanted) = headers.get(BUSINESS) {
-            let wanted =
-                BusinessId::parse(wanted.to_str().unwrap_or_default()).map_err(Error::MalformedBusiness)?;
-            if wanted != known.business {
-                return Err(Error::UnknownBusiness);
-            }
-        }
-        Ok(known)
+        // Who asks comes before what is asked for.
+        malformed.map_or(Ok(known), Err)
     }
 
-    async fn ask(&self, credential: &str, peer: IpAddr, now: u64) -> Result<Known, Error> {
+    async fn ask(
+        &self,
+        credential: &str,
+        peer: IpAddr,
+        business: Option<BusinessId>,
+        now: u64,
+    ) -> Result<Known, Error> {
         let own = self.own.get(&()).unwrap_or_else(|| {
             let permissions = Permissions::parse(["internal.gateway"]).unwrap_or_default();
             let own = self.minter.mint(&Principal::platform("gateway", permissions));
             self.own.insert((), own.clone());
             own
         });
-        let question = AuthenticateRequest { credential: credential.to_owned(), peer_ip: peer.to_string() };
+        let question = AuthenticateRequest {
+            credential: credential.to_owned(),
+            peer_ip: peer.to_string(),
+            business_id: business.map(|id| id.to_string()).unwrap_or_default(),
+        };
         let answer = self.tenants.clone().authenticate(rpc::with_token(&own, question)).await;
         let answer = answer.map_err(|status| match status.code() {
             tonic::Code::Unauthenticated => Refused::Unauthenticated.into(),
+            tonic::Code::NotFound => Error::UnknownBusiness,
             tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => Error::Unreachable,
             code => {
                 tracing::error!(%code, "the tenant service cannot check a credential: {}", status.message());
@@ -119,7 +128,7 @@ impl Credentials {
             return Err(Refused::Unauthenticated.into());
         }
         let token = self.minter.mint(&principal);
-        Ok(Known { business: principal.business, permissions: principal.permissions, token, until_ms })
+        Ok(Known { permissions: principal.permissions, token, until_ms })
     }
 }
 
@@ -133,12 +142,29 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && fits).then_some(credential)
 }
 
-/// A key may be bound to networks, so where it comes from is part of the question.
-fn hash(credential: &str, peer: IpAddr) -> [u8; 32] {
+/// The business that the request wants to work in, if it says so; once, or several times the same.
+fn business(headers: &HeaderMap) -> Result<Option<BusinessId>, Error> {
+    let mut given = headers.get_all(rpc::header::BUSINESS).iter().chain(headers.get_all(BUSINESS_OLD));
+    let Some(first) = given.next() else { return Ok(None) };
+    if given.any(|other| other != first) {
+        return Err(Error::MalformedBusiness(ids::ParseError::Malformed));
+    }
+    let text = first.to_str().unwrap_or_default();
+    BusinessId::parse(text).map(Some).map_err(Error::MalformedBusiness)
+}
+
+/// A key may be bound to networks, and what it may do depends on the business, so both are part of the
+/// question.
+fn hash(credential: &str, peer: IpAddr, business: Option<BusinessId>) -> [u8; 32] {
     let mut hasher = Sha256::new();
     match peer {
         IpAddr::V4(ip) => hasher.update(ip.to_ipv6_mapped().octets()),
         IpAddr::V6(ip) => hasher.update(ip.octets()),
+    }
+    // A credential has no fixed length, and comes last.
+    match business {
+        None => hasher.update([0]),
+        Some(business) => hasher.update([&[1], business.as_bytes().as_slice()].concat()),
     }
     hasher.update(credential.as_bytes());
     hasher.finalize().into()

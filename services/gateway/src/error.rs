@@ -23,10 +23,10 @@ pub enum Error {
     /// The body ended too early.
     #[error("the body ended before all of it was there")]
     IncompleteBody,
-    /// `Cargo-Business` is no id of a business.
-    #[error("'Cargo-Business' {0}")]
+    /// `cp-business` is no id of a business.
+    #[error("'cp-business' {0}")]
     MalformedBusiness(ids::ParseError),
-    /// `Cargo-Business` names a business that the credential does not reach.
+    /// `cp-business` names a business that the credential does not reach.
     #[error("no such business")]
     UnknownBusiness,
     /// No valid credential, or headers that the RPC needs are missing.

@@ -224,8 +224,14 @@ fn networks(violations: &mut Violations, texts: &[String]) -> Vec<Network> {
     networks
 }
 
-pub(crate) fn login(request: &wire::AuthenticateRequest) -> Login {
-    Login { credential: Credential::parse(&request.credential), peer: request.peer_ip.parse().ok() }
+pub(crate) fn login(request: &wire::AuthenticateRequest) -> Result<Login, Invalid> {
+    let mut violations = Violations::new();
+    let business = (!request.business_id.is_empty())
+        .then(|| violations.field("business_id", BusinessId::parse(&request.business_id)))
+        .flatten();
+    violations.into_result()?;
+    let credential = Credential::parse(&request.credential);
+    Ok(Login { credential, peer: request.peer_ip.parse().ok(), business })
 }
 
 /// Checks a name that people read.
@@ -375,6 +381,7 @@ pub(crate) fn authenticated(authenticated: Authenticated) -> wire::AuthenticateR
         role: authenticated.role.code().to_owned(),
         expires_at: authenticated.expires_at.map(timestamp),
         derivation_secret: principal.secret.to_vec(),
+        business_path: principal.path.iter().map(ToString::to_string).collect(),
     }
 }
 

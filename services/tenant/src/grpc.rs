@@ -120,7 +120,7 @@ impl TenantService for Grpc {
 
     async fn authenticate(&self, request: Request<AuthenticateRequest>) -> Answer<AuthenticateResponse> {
         let (_, request) = rpc::open(request)?;
-        let login = convert::login(&request);
+        let login = convert::login(&request).map_err(rpc::status)?;
         let found = self.app.authenticate(login).await.map_err(rpc::status::<Error>)?;
         Ok(Response::new(convert::authenticated(found)))
     }

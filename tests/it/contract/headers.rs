@@ -69,7 +69,7 @@ async fn a_foreign_business_is_not_there() {
     let world = World::new().await;
     let (one, two) = (world.tenant("one").await, world.tenant("two").await);
     let call = async |business: &str| {
-        one.rest.call(Method::GET, "/v1/caller").header("cargo-business", business).send().await
+        one.rest.call(Method::GET, "/v1/caller").header("cp-business", business).send().await
     };
     call(&one.business.to_string()).await.ok(200);
     let foreign = call(&two.business.to_string()).await.problem(404, "NOT_FOUND");

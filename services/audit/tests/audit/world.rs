@@ -95,6 +95,7 @@ pub(crate) fn ctx(tenant: TenantId, actor: &str) -> Ctx {
     Ctx::internal(Principal {
         tenant,
         business: BusinessId::from_bytes([2; 16]),
+        path: Arc::from([BusinessId::from_bytes([2; 16])]),
         actor: rpc::Actor::new(ActorKind::ApiKey, actor),
         permissions: Permissions::default(),
         secret: [7; 32],

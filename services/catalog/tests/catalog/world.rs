@@ -247,6 +247,7 @@ pub(crate) fn caller(tenant: u8, permissions: &[&str]) -> Caller {
     Caller(Principal {
         tenant: TenantId::from_bytes([tenant; 16]),
         business: BusinessId::from_bytes([tenant; 16]),
+        path: Arc::from([BusinessId::from_bytes([tenant; 16])]),
         actor: Actor::new(ActorKind::ApiKey, "key_test"),
         permissions: Permissions::parse(permissions).unwrap(),
         secret: [tenant; 32],

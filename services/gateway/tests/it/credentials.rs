@@ -8,7 +8,7 @@ use http::{Method, Request};
 use http_body_util::Full;
 use rpc::{Actor, ActorKind, Permissions, Principal};
 
-use crate::world::{HOME, KEY, NOW, VIEWER, World, business};
+use crate::world::{HOME, KEY, NOW, VIEWER, World, business, sub_business};
 
 #[tokio::test]
 async fn no_key_and_a_wrong_key_get_the_same_answer() {
@@ -85,6 +85,7 @@ async fn a_context_from_outside_is_ignored() {
     let token = world.minter.mint(&Principal {
         tenant: ids::TenantId::new(NOW, [9; 10]),
         business: ids::BusinessId::new(NOW, [9; 10]),
+        path: std::sync::Arc::from([ids::BusinessId::new(NOW, [9; 10])]),
         actor: Actor::new(ActorKind::User, "intruder"),
         permissions: Permissions::parse(["*"]).unwrap(),
         secret: [0; 32],
@@ -97,17 +98,39 @@ async fn a_context_from_outside_is_ignored() {
 }
 
 #[tokio::test]
-async fn the_business_is_that_of_the_key() {
+async fn the_business_is_that_of_the_key_or_one_that_it_reaches() {
     let world = World::new();
-    assert_eq!(world.post("", &[&format!("cargo-business: {}", business())]).await.status, 201);
+    assert_eq!(world.post("", &[&format!("cp-business: {}", business())]).await.status, 201);
     let other = ids::BusinessId::new(NOW, [8; 10]);
-    let answer = world.post("", &[&format!("cargo-business: {other}")]).await;
+    let answer = world.post("", &[&format!("cp-business: {other}")]).await;
     world.problem(answer, 404, "NOT_FOUND").await;
     let product = ids::ProductId::new(NOW, [8; 10]);
-    let answer = world.post("", &[&format!("cargo-business: {product}")]).await;
+    let answer = world.post("", &[&format!("cp-business: {product}")]).await;
     world.problem(answer, 400, "WRONG_ID_PREFIX").await;
-    world.problem(world.post("", &["cargo-business: mine"]).await, 400, "MALFORMED_ID").await;
+    world.problem(world.post("", &["cp-business: mine"]).await, 400, "MALFORMED_ID").await;
+    // Two different ones are none; and who has no valid credential learns nothing about the header.
+    let (own, below) = (format!("cp-business: {}", business()), format!("cp-business: {}", sub_business()));
+    world
+        .problem(
+            world.post("", &[&own, &format!("cargo-business: {}", sub_business())]).await,
+            400,
+            "MALFORMED_ID",
+        )
+        .await;
+    world
+        .problem(
+            world.post("", &["cp-business: mine", "authorization: Bearer x"]).await,
+            401,
+            "UNAUTHENTICATED",
+        )
+        .await;
     assert_eq!(world.posted(), 1);
+
+    // What is known about a credential in one business does not count in another.
+    for (header, expected) in [(&below, sub_business()), (&own, business()), (&below, sub_business())] {
+        let answer = world.post("", &[header]).await;
+        assert_eq!(answer.json["movements"][0]["businessId"], expected.to_string());
+    }
 }
 
 /// API-2: credential, then permission, then headers, then body; each refusal has its own reason.

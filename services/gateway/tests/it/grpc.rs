@@ -72,7 +72,7 @@ async fn refusals_are_statuses_with_a_reason() {
     check("", &[("authorization", &viewer), good[1]], Code::PermissionDenied, "PERMISSION_DENIED").await;
     check("", &good[..1], Code::InvalidArgument, "IDEMPOTENCY_KEY_REQUIRED").await;
     check("panic", &good, Code::Internal, "INTERNAL").await;
-    let wrong = [good[0], good[1], ("cargo-business", "biz_01jd7qz3fve0e8v6fbz2x9n3kq")];
+    let wrong = [good[0], good[1], ("cp-business", "biz_01jd7qz3fve0e8v6fbz2x9n3kq")];
     check("", &wrong, Code::NotFound, "NOT_FOUND").await;
     assert_eq!(world.posted(), 1, "only the one that panicked came through");
 

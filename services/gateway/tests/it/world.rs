@@ -36,6 +36,11 @@ pub(crate) fn business() -> BusinessId {
     BusinessId::new(NOW, [2; 10])
 }
 
+/// A business below [`business`].
+pub(crate) fn sub_business() -> BusinessId {
+    BusinessId::new(NOW, [4; 10])
+}
+
 /// What the services behind the gateway are told and tell.
 pub(crate) struct State {
     pub(crate) now: AtomicU64,
@@ -222,10 +227,19 @@ impl Service<Request<Body>> for FakeTenant {
             };
             let permissions =
                 permissions.ok_or_else(|| Status::unauthenticated("the credential is not valid"))?;
+            let business = match question.business_id.as_str() {
+                "" => business(),
+                id if [business(), sub_business()].iter().any(|own| own.to_string() == id) => {
+                    BusinessId::parse(id).unwrap()
+                }
+                _ => return Err(Status::not_found("no such business")),
+            };
             let expires = state.expires_s.load(Ordering::Relaxed).cast_signed();
+            let mut path = vec![self::business().to_string(), business.to_string()];
+            path.dedup();
             Ok(tenant::AuthenticateResponse {
                 tenant_id: TenantId::new(NOW, [1; 10]).to_string(),
-                business_id: business().to_string(),
+                business_id: business.to_string(),
                 principal: Some(api::Actor {
                     kind: "api_key".to_owned(),
                     id: ApiKeyId::new(NOW, [3; 10]).to_string(),
@@ -234,6 +248,7 @@ impl Service<Request<Body>> for FakeTenant {
                 role: "owner".to_owned(),
                 expires_at: (expires != 0).then_some(prost_types::Timestamp { seconds: expires, nanos: 0 }),
                 derivation_secret: vec![7; 32],
+                business_path: path,
             })
         })
     }

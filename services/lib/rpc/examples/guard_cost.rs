@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         minter.mint(&Principal {
             tenant: TenantId::from_bytes([1; 16]),
             business: BusinessId::from_bytes([2; 16]),
+            path: std::sync::Arc::from([BusinessId::from_bytes([2; 16])]),
             actor: Actor::new(ActorKind::ApiKey, format!("key_{number}")),
             permissions: permissions.clone(),
             secret: [7; 32],

@@ -74,8 +74,10 @@ impl From<&Actor> for proto::api::v1::Actor {
 pub struct Principal {
     /// The tenant that everything is scoped to.
     pub tenant: TenantId,
-    /// The business that the call works in.
+    /// The business that the call works in: the last of `path`.
     pub business: BusinessId,
+    /// From the master business down to `business`, both included; of what has no business, `business` alone.
+    pub path: Arc<[BusinessId]>,
     /// Who acts.
     pub actor: Actor,
     /// What the actor may do.
@@ -88,9 +90,11 @@ impl Principal {
     /// The platform itself, in no tenant: the gateway that asks what a credential stands for, the
     /// server that sets up a tenant.
     pub fn platform(job: &str, permissions: Permissions) -> Self {
+        let nowhere = BusinessId::from_bytes([0; 16]);
         Principal {
             tenant: SYSTEM_TENANT,
-            business: BusinessId::from_bytes([0; 16]),
+            business: nowhere,
+            path: Arc::from([nowhere]),
             actor: Actor::new(ActorKind::System, job),
             permissions,
             secret: [0; 32],
@@ -105,9 +109,13 @@ impl TryFrom<proto::tenant::v1::AuthenticateResponse> for Principal {
     fn try_from(answer: proto::tenant::v1::AuthenticateResponse) -> Result<Self, Refused> {
         let read = move || {
             let actor = answer.principal.filter(|actor| !actor.id.is_empty())?;
+            let path = answer.business_path.iter().map(|id| BusinessId::parse(id).ok());
+            let path: Arc<[BusinessId]> = path.collect::<Option<_>>()?;
+            let business = BusinessId::parse(&answer.business_id).ok()?;
             Some(Principal {
                 tenant: TenantId::parse(&answer.tenant_id).ok()?,
-                business: BusinessId::parse(&answer.business_id).ok()?,
+                business: path.last().copied().filter(|last| *last == business)?,
+                path,
                 actor: Actor::new(ActorKind::parse(&actor.kind)?, actor.id),
                 permissions: Permissions::parse(&answer.permissions)?,
                 secret: answer.derivation_secret.try_into().ok()?,
@@ -131,8 +139,11 @@ impl fmt::Debug for Principal {
 pub struct Ctx {
     /// The tenant that everything is scoped to.
     pub tenant: TenantId,
-    /// The business that the call works in.
+    /// The business that the call works in: the last of `path`.
     pub business: BusinessId,
+    /// From the master business down to `business`, both included. Never empty. The tree as it was when the
+    /// signed context was made, at most some seconds ago.
+    pub path: Arc<[BusinessId]>,
     /// Who acts.
     pub actor: Actor,
     /// What the actor may do.
@@ -161,6 +172,7 @@ impl Ctx {
         Ctx {
             tenant: principal.tenant,
             business: principal.business,
+            path: principal.path,
             actor: principal.actor,
             permissions: Arc::new(principal.permissions),
             secret: Arc::new(principal.secret),
@@ -178,6 +190,7 @@ impl Ctx {
         Ctx {
             tenant: verified.tenant,
             business: verified.business,
+            path: Arc::clone(&verified.path),
             actor: verified.actor.clone(),
             permissions: Arc::clone(&verified.permissions),
             secret: Arc::clone(&verified.secret),
@@ -248,15 +261,20 @@ mod tests {
             role: "clerk".to_owned(),
             expires_at: None,
             derivation_secret: vec![7; 32],
+            business_path: [1, 2].map(|byte| BusinessId::from_bytes([byte; 16]).to_string()).into(),
         };
         let principal = Principal::try_from(answer.clone()).unwrap();
         assert_eq!(principal.tenant, TenantId::from_bytes([1; 16]));
+        assert_eq!(*principal.path, [1, 2].map(|byte| BusinessId::from_bytes([byte; 16])));
         assert!(principal.permissions.allows("stock.post"));
 
         let nobody = TenantId::from_bytes([0; 16]).to_string();
         for bad in [
             AuthenticateResponse { tenant_id: nobody, ..answer.clone() },
             AuthenticateResponse { business_id: String::new(), ..answer.clone() },
+            AuthenticateResponse { business_path: vec![], ..answer.clone() },
+            AuthenticateResponse { business_path: answer.business_path[..1].into(), ..answer.clone() },
+            AuthenticateResponse { business_path: vec!["biz_".to_owned()], ..answer.clone() },
             AuthenticateResponse { principal: None, ..answer.clone() },
             AuthenticateResponse { permissions: vec!["all".to_owned()], ..answer.clone() },
             AuthenticateResponse { derivation_secret: vec![], ..answer.clone() },

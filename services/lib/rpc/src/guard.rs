@@ -250,6 +250,7 @@ mod tests {
             let token = self.minter.mint(&Principal {
                 tenant: TenantId::from_bytes([1; 16]),
                 business: BusinessId::from_bytes([2; 16]),
+                path: std::sync::Arc::from([BusinessId::from_bytes([2; 16])]),
                 actor: Actor::new(kind, "key_a"),
                 permissions: Permissions::parse(permissions.split_whitespace()).unwrap(),
                 secret: [7; 32],
@@ -437,6 +438,7 @@ mod tests {
         let token = stranger.minter.mint(&Principal {
             tenant: TenantId::from_bytes([1; 16]),
             business: BusinessId::from_bytes([2; 16]),
+            path: std::sync::Arc::from([BusinessId::from_bytes([2; 16])]),
             actor: Actor::new(ActorKind::System, "stranger"),
             permissions: Permissions::parse(["*"]).unwrap(),
             secret: [0; 32],

@@ -14,21 +14,24 @@ pub fn fingerprint(message: &impl Message) -> [u8; 16] {
     first(&Sha256::digest(message.encode_to_vec()))
 }
 
-/// Hashes an idempotency key in its scope: tenant (by its secret), principal and method.
+/// Hashes an idempotency key in its scope: tenant (by its secret), principal, method, and business unless it
+/// is the master.
 ///
 /// The 68 bits that are not masked are also the random part of the ids that the command makes
 /// (`ids::RandomPart`), so an entry is found by its id through the key row.
 pub fn key_hash(ctx: &Ctx, method_path: &str, idempotency_key: &str) -> [u8; 9] {
-    let mac = keyed(
-        &ctx.secret,
-        &[
-            b"idempotency-key",
-            ctx.actor.kind.name().as_bytes(),
-            ctx.actor.id.as_bytes(),
-            method_path.as_bytes(),
-            idempotency_key.as_bytes(),
-        ],
-    );
+    let mut parts = vec![
+        b"idempotency-key".as_slice(),
+        ctx.actor.kind.name().as_bytes(),
+        ctx.actor.id.as_bytes(),
+        method_path.as_bytes(),
+        idempotency_key.as_bytes(),
+    ];
+    // Keys of a master were hashed without it before there were others.
+    if ctx.path.first() != Some(&ctx.business) {
+        parts.push(ctx.business.as_bytes());
+    }
+    let mac = keyed(&ctx.secret, &parts);
     RandomPart(first(&mac)).masked().0
 }
 
@@ -48,6 +51,8 @@ fn first<const N: usize>(hash: &[u8]) -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use ids::{BusinessId, TenantId};
 
     use super::*;
@@ -57,13 +62,14 @@ mod tests {
         Ctx::internal(Principal {
             tenant: TenantId::from_bytes([1; 16]),
             business: BusinessId::from_bytes([2; 16]),
+            path: Arc::from([BusinessId::from_bytes([2; 16])]),
             actor: Actor::new(kind, id),
             permissions: Permissions::default(),
             secret: [secret; 32],
         })
     }
 
-    /// TEN-5: the same key of another tenant, principal or method is another key.
+    /// TEN-5: the same key of another tenant, business, principal or method is another key.
     #[test]
     fn an_idempotency_key_counts_in_its_scope_only() {
         let one = ctx(ActorKind::ApiKey, "key_a", 7);
@@ -77,10 +83,15 @@ mod tests {
             key_hash(&ctx(ActorKind::ApiKey, "key_a", 8), "/s/Post", "sale-1"),
         ];
         assert_eq!(hashes[0], key_hash(&one, "/s/Post", "sale-1"));
+        for byte in [3, 4] {
+            let sub = BusinessId::from_bytes([byte; 16]);
+            let below = Ctx { business: sub, path: Arc::from([one.business, sub]), ..one.clone() };
+            hashes.push(key_hash(&below, "/s/Post", "sale-1"));
+        }
         assert!(hashes.iter().all(|hash| RandomPart(*hash).masked().0 == *hash));
         hashes.sort_unstable();
         hashes.dedup();
-        assert_eq!(hashes.len(), 7);
+        assert_eq!(hashes.len(), 9);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub use unknown_id::{is_unknown_id, respond_items};
 
 /// Metadata and header names.
 pub mod header {
+    /// Names the business to work in: the credential's own or one below; the credential's own when absent.
+    pub const BUSINESS: &str = "cp-business";
     /// The signed context. Stripped from whatever comes from outside; set by the gateway.
     pub const CONTEXT: &str = "cp-context-bin";
     /// Names a mutation, so that repeating it has no second effect: 1 to 255 visible characters.

@@ -48,6 +48,7 @@ mod tests {
         let ctx = Ctx::internal(Principal {
             tenant: TenantId::from_bytes([1; 16]),
             business: BusinessId::from_bytes([2; 16]),
+            path: std::sync::Arc::from([BusinessId::from_bytes([2; 16])]),
             actor: crate::Actor::new(ActorKind::ApiKey, "key_a"),
             permissions: Permissions::default(),
             secret: [7; 32],

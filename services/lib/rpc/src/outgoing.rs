@@ -69,7 +69,8 @@ pub struct System {
     minter: Arc<Minter>,
     actor: Actor,
     permissions: Permissions,
-    minted: Remembered<(TenantId, BusinessId), Token>,
+    /// By tenant and path of the business.
+    minted: Remembered<(TenantId, Arc<[BusinessId]>), Token>,
 }
 
 impl System {
@@ -86,11 +87,12 @@ impl System {
 
     /// Makes a request in the tenant and business of `ctx`.
     pub fn request<T>(&self, ctx: &Ctx, message: T) -> Request<T> {
-        let scope = (ctx.tenant, ctx.business);
+        let scope = (ctx.tenant, Arc::clone(&ctx.path));
         let token = self.minted.get(&scope).unwrap_or_else(|| {
             let token = self.minter.mint(&Principal {
                 tenant: ctx.tenant,
                 business: ctx.business,
+                path: Arc::clone(&ctx.path),
                 actor: self.actor.clone(),
                 permissions: self.permissions.clone(),
                 secret: *ctx.secret,

@@ -85,6 +85,7 @@ mod tests {
         Ctx::internal(Principal {
             tenant: TenantId::from_bytes([tenant; 16]),
             business: BusinessId::from_bytes([2; 16]),
+            path: std::sync::Arc::from([BusinessId::from_bytes([2; 16])]),
             actor: Actor::new(ActorKind::ApiKey, actor),
             permissions: Permissions::default(),
             secret: [secret; 32],

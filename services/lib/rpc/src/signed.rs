@@ -50,8 +50,9 @@ pub(crate) struct SignedContext {
     pub(crate) expires_ms: u64,
     #[prost(bytes = "vec", tag = "4")]
     pub(crate) tenant: Vec<u8>,
-    #[prost(bytes = "vec", tag = "5")]
-    pub(crate) business: Vec<u8>,
+    /// From the master business down to the one that the call works in.
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    pub(crate) path: Vec<Vec<u8>>,
     #[prost(string, tag = "6")]
     pub(crate) actor_kind: String,
     #[prost(string, tag = "7")]
@@ -125,7 +126,7 @@ impl Minter {
             issued_ms: now,
             expires_ms: now + VALIDITY_MS,
             tenant: principal.tenant.as_bytes().to_vec(),
-            business: principal.business.as_bytes().to_vec(),
+            path: principal.path.iter().map(|business| business.as_bytes().to_vec()).collect(),
             actor_kind: principal.actor.kind.name().to_owned(),
             actor_id: principal.actor.id.to_string(),
             permissions: principal.permissions.members().collect(),
@@ -149,6 +150,7 @@ impl Minter {
 pub(crate) struct Verified {
     pub(crate) tenant: TenantId,
     pub(crate) business: BusinessId,
+    pub(crate) path: Arc<[BusinessId]>,
     pub(crate) actor: Actor,
     pub(crate) permissions: Arc<Permissions>,
     pub(crate) secret: Arc<[u8; 32]>,
@@ -200,11 +202,14 @@ impl Verifier {
         if context.audience != AUDIENCE || !in_time || context.actor_id.is_empty() {
             return None;
         }
+        let path = context.path.into_iter().map(|id| Some(BusinessId::from_bytes(id.try_into().ok()?)));
+        let path: Arc<[BusinessId]> = path.collect::<Option<_>>()?;
         let mut token = token.clone();
         token.set_sensitive(true);
         Some(Verified {
             tenant: TenantId::from_bytes(context.tenant.try_into().ok()?),
-            business: BusinessId::from_bytes(context.business.try_into().ok()?),
+            business: *path.last()?,
+            path,
             actor: Actor::new(ActorKind::parse(&context.actor_kind)?, context.actor_id),
             permissions: Arc::new(Permissions::parse(&context.permissions)?),
             secret: Arc::new(context.secret.try_into().ok()?),
@@ -231,6 +236,7 @@ mod tests {
         Principal {
             tenant: TenantId::from_bytes([1; 16]),
             business: BusinessId::from_bytes([2; 16]),
+            path: Arc::from([1, 2].map(|byte| BusinessId::from_bytes([byte; 16]))),
             actor: Actor::new(ActorKind::ApiKey, "key_1"),
             permissions: Permissions::parse(["stock.*", "*.read"]).unwrap(),
             secret: [7; 32],
@@ -250,6 +256,7 @@ mod tests {
             let verified = verifier.verify(&token.header()).unwrap();
             assert_eq!(verified.tenant, principal().tenant);
             assert_eq!(verified.business, principal().business);
+            assert_eq!(verified.path, principal().path);
             assert_eq!(verified.actor, principal().actor);
             assert_eq!(*verified.permissions, principal().permissions);
             assert_eq!(*verified.secret, principal().secret);
@@ -298,7 +305,7 @@ mod tests {
             issued_ms: NOW,
             expires_ms: NOW + 1,
             tenant: vec![1; 16],
-            business: vec![2; 16],
+            path: vec![vec![1; 16], vec![2; 16]],
             actor_kind: "user".to_owned(),
             actor_id: "usr_1".to_owned(),
             permissions: vec![],
@@ -309,7 +316,8 @@ mod tests {
             SignedContext { audience: "elsewhere".to_owned(), ..good.clone() },
             SignedContext { expires_ms: NOW, ..good.clone() },
             SignedContext { tenant: vec![1; 15], ..good.clone() },
-            SignedContext { business: vec![], ..good.clone() },
+            SignedContext { path: vec![], ..good.clone() },
+            SignedContext { path: vec![vec![1; 16], vec![2; 15]], ..good.clone() },
             SignedContext { actor_kind: "root".to_owned(), ..good.clone() },
             SignedContext { actor_id: String::new(), ..good.clone() },
             SignedContext { permissions: vec!["everything".to_owned()], ..good.clone() },

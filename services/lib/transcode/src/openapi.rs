@@ -239,7 +239,7 @@ fn header_parameters() -> Value {
         "IfMatch": header("If-Match", true, json!({"type": "string"}), "The `ETag` that the change is based on."),
         "IfNoneMatch": header("If-None-Match", false, json!({"type": "string"}), "Answers 304 when unchanged."),
         "CargoBusiness": header(
-            "Cargo-Business", false, json!({"type": "string"}),
+            "cp-business", false, json!({"type": "string"}),
             "The business to work in; that of the key when absent."
         ),
     })

@@ -67,7 +67,8 @@ mod tests {
         let (tenant, business) = (TenantId::from_bytes([1; 16]), BusinessId::from_bytes([2; 16]));
         let ctx = |business| {
             let (actor, permissions) = (Actor::new(ActorKind::User, "usr_1"), Permissions::default());
-            Ctx::internal(Principal { tenant, business, actor, permissions, secret: [0; 32] })
+            let path = Arc::from([business]);
+            Ctx::internal(Principal { tenant, business, path, actor, permissions, secret: [0; 32] })
         };
         let (own, other) = (ctx(business), ctx(BusinessId::from_bytes([3; 16])));
         let location = Arc::new(Location::of_virtual(tenant, business, Virtual::Loss));

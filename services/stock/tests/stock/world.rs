@@ -131,6 +131,7 @@ pub(crate) fn principal(tenant: u8, business: u8, actor: &str, permissions: &[&s
     Principal {
         tenant: TenantId::from_bytes([tenant; 16]),
         business: BusinessId::from_bytes([0x40 + business; 16]),
+        path: Arc::from([BusinessId::from_bytes([0x40 + business; 16])]),
         actor: Actor::new(ActorKind::ApiKey, actor),
         permissions: Permissions::parse(permissions).unwrap(),
         secret: [tenant; 32],

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use calendar::Instant;
-use ids::TenantId;
+use ids::{BusinessId, TenantId};
 use journal::Claim;
 use rpc::{Actor, ActorKind, Principal, SYSTEM_TENANT};
 
@@ -18,6 +18,8 @@ pub struct Login {
     pub credential: Option<Credential>,
     /// Address of the client.
     pub peer: Option<IpAddr>,
+    /// The business to work in; `None` is the credential's own.
+    pub business: Option<BusinessId>,
 }
 
 /// What a credential stands for.
@@ -36,7 +38,8 @@ impl App {
     /// is expired, revoked, or comes from another network.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`], or the journal.
+    /// [`Error::InvalidCredentials`], [`Error::NotFound`] for a business that is neither the credential's own
+    /// nor below it, or the journal.
     pub async fn authenticate(&self, login: Login) -> Result<Authenticated, Error> {
         let credential = login.credential.ok_or(Error::InvalidCredentials)?;
         let tenant = self.tenant_of(&credential).await?;
@@ -56,11 +59,15 @@ impl App {
         self.note_use(tenant, &key, login.peer, now);
         let expires_at = key.ends_at(&digest);
         let issued = key.issued;
-        let Some(business) = issued.business() else { return Err(Error::InvalidCredentials) };
+        let Some(own) = issued.business() else { return Err(Error::InvalidCredentials) };
+        let business = login.business.unwrap_or(own);
+        let path = match self.state(tenant, business).await? {
+            State::Business(business) if business.is_within(own) => business.path.into(),
+            _ => return Err(Error::NotFound { what: "business" }),
+        };
         let actor = Actor::new(ActorKind::ApiKey, issued.id.to_string());
-        let (home, place) = (business, business);
-        let permissions = self.held(tenant, &actor, permissions, home, place, self.env.now()).await?;
-        let principal = Principal { tenant, business, actor, permissions, secret: owner.secret };
+        let permissions = self.held(tenant, &actor, permissions, own, business, self.env.now()).await?;
+        let principal = Principal { tenant, business, path, actor, permissions, secret: owner.secret };
         Ok(Authenticated { principal, role: issued.role, expires_at })
     }
 

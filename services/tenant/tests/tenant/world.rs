@@ -77,7 +77,11 @@ impl World {
         peer: &str,
     ) -> Result<AuthenticateResponse, Status> {
         let gateway = Principal::platform("gateway", Permissions::parse(["internal.gateway"]).unwrap());
-        let request = AuthenticateRequest { credential: credential.to_owned(), peer_ip: peer.to_owned() };
+        let request = AuthenticateRequest {
+            credential: credential.to_owned(),
+            peer_ip: peer.to_owned(),
+            ..Default::default()
+        };
         let request = rpc::with_token(&self.minter.mint(&gateway), request);
         Ok(self.client.clone().authenticate(request).await?.into_inner())
     }
