@@ -202,6 +202,7 @@ async fn a_signed_context_that_was_changed_is_none() {
         world.platform.minter.mint(&rpc::Principal {
             tenant,
             business,
+            path: std::sync::Arc::from([business]),
             actor: rpc::Actor::new(rpc::ActorKind::ApiKey, "key_a"),
             permissions: permissions.clone(),
             secret: [7; 32],
