@@ -404,6 +404,7 @@ mod tests {
             let token = world.minter.mint(&Principal {
                 tenant: TenantId::from_bytes([1; 16]),
                 business: BusinessId::from_bytes([2; 16]),
+                path: std::sync::Arc::from([BusinessId::from_bytes([2; 16])]),
                 actor: Actor::new(kind, "key_a"),
                 permissions: Permissions::parse(["*"]).unwrap(),
                 secret: [7; 32],
