@@ -75,9 +75,10 @@ def operations(url: str) -> int:
 
 def run(st: Path, url: str, key: str, phases: str, examples: int, seed: int, paths: list[str]) -> tuple[bool, int]:
     """Runs Schemathesis; gives whether it found nothing, and how many cases there were."""
+    # One worker: with two, Hypothesis now and then trips over its own cache of source lines.
     command = [st, "run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {key}", "--no-color"]
     command += ["--phases", phases, "--checks", ",".join(CHECKS), "--continue-on-failure"]
-    command += ["--max-examples", str(examples), "--seed", str(seed), "--no-shrink", "--workers", "2"]
+    command += ["--max-examples", str(examples), "--seed", str(seed), "--no-shrink", "--workers", "1"]
     command += ["--generation-database", "none", "--suppress-health-check", "all", "--warnings", "off"]
     done = subprocess.run([*map(str, command), *paths], capture_output=True, text=True, cwd=TARGET)
     found = re.search(r"(\d+) generated", done.stdout)
