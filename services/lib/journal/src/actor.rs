@@ -47,7 +47,7 @@ pub(crate) struct Plan<A: Aggregate> {
     keys: Vec<(KeyHash, KeyRow)>,
     changes: Changes,
     /// Which request of the caller takes which claim.
-    pub(crate) claims: Vec<(Claim, usize)>,
+    claims: Vec<(Claim, usize)>,
 }
 
 impl<A: Aggregate> Plan<A> {

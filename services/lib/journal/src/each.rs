@@ -9,41 +9,25 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use ids::{AggregateId, TenantId};
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::actor::{Plan, Reply};
 use crate::aggregate::Aggregate;
-use crate::error::{Error, Rejection};
+use crate::error::Error;
 use crate::journal::{Inner, ROUNDS_MAX, Request, Scope};
 use crate::slot::Lease;
-use crate::store::{Claim, Outcome, Refusal};
+use crate::store::{Outcome, Refusal};
 
 /// What became of each command; `None` if nothing was done and they are to be committed one by one.
 pub(crate) type Each<A> = Option<Vec<Reply<A>>>;
 
-/// The answer of a command that no commit changes.
-#[derive(Clone)]
-enum Fixed {
-    Claimed(Claim, AggregateId),
-    Failed(Error),
-}
-
-impl Fixed {
-    fn reply<A: Aggregate>(&self) -> Reply<A> {
-        Err(match self.clone() {
-            Fixed::Claimed(claim, owner) => Rejection::Claimed { claim, owner },
-            Fixed::Failed(error) => Rejection::Journal(error),
-        })
-    }
-}
-
-/// Commands of a batch that have their answer.
-type Settled = HashMap<usize, Fixed>;
+/// Commands of a batch that failed before there was a commit.
+type Failed = HashMap<usize, Error>;
 
 /// How a round ended.
 enum Round<A: Aggregate> {
     Done(Vec<Reply<A>>),
-    /// Somebody else was faster, or a command got its final answer: the others are decided again.
+    /// Somebody else was faster, or a command failed: the others are decided again.
     Again,
     OneByOne,
 }
@@ -54,24 +38,24 @@ impl<A: Aggregate> Inner<A> {
         tenant: TenantId,
         requests: &[(AggregateId, Request<A::Command>)],
     ) -> Each<A> {
-        let mut fixed = Settled::new();
+        let mut failed = Failed::new();
         let mut leases = BTreeMap::new();
         // In order of the ids: two batches never wait for each other.
         let wanted: BTreeSet<AggregateId> = requests.iter().map(|(aggregate, _)| *aggregate).collect();
         for aggregate in wanted {
             match self.slot(Scope { tenant, aggregate }).lease(self).await {
                 Ok(lease) => drop(leases.insert(aggregate, lease)),
-                Err(error) => fix(&mut fixed, requests, aggregate, &error),
+                Err(error) => fix(&mut failed, requests, aggregate, &error),
             }
         }
         for _ in 0..ROUNDS_MAX {
-            match self.round(tenant, requests, &mut leases, &mut fixed).await {
+            match self.round(tenant, requests, &mut leases, &mut failed).await {
                 Round::Done(replies) => return Some(replies),
                 Round::Again => {}
                 Round::OneByOne => return None,
             }
         }
-        Some(requests.iter().map(|_| Err(Error::ConcurrentUpdate.into())).collect())
+        None
     }
 
     async fn round(
@@ -79,21 +63,21 @@ impl<A: Aggregate> Inner<A> {
         tenant: TenantId,
         requests: &[(AggregateId, Request<A::Command>)],
         leases: &mut BTreeMap<AggregateId, Lease<A>>,
-        fixed: &mut Settled,
+        failed: &mut Failed,
     ) -> Round<A> {
         let mut plans: BTreeMap<AggregateId, Plan<A>> = BTreeMap::new();
         for (aggregate, lease) in &mut *leases {
             match self.plan(Scope { tenant, aggregate: *aggregate }, lease.loaded.take()).await {
                 Ok(plan) => drop(plans.insert(*aggregate, plan)),
-                Err(error) => fix(fixed, requests, *aggregate, &error),
+                Err(error) => fix(failed, requests, *aggregate, &error),
             }
         }
         let mut replies = Vec::with_capacity(requests.len());
         // Aggregates with an answer that was decided and not only looked up.
         let mut decided = HashSet::new();
         for (at, (aggregate, request)) in requests.iter().enumerate() {
-            if let Some(reply) = fixed.get(&at) {
-                replies.push(reply.reply::<A>());
+            if let Some(error) = failed.get(&at) {
+                replies.push(Err(error.clone().into()));
                 continue;
             }
             let Some(plan) = plans.get_mut(aggregate) else { return Round::OneByOne };
@@ -108,22 +92,21 @@ impl<A: Aggregate> Inner<A> {
             }
             replies.push(reply);
         }
-        let (mut group, mut states, mut claims) = (Vec::new(), Vec::new(), Vec::new());
-        for (aggregate, mut plan) in plans {
+        let (mut group, mut states) = (Vec::new(), Vec::new());
+        for (aggregate, plan) in plans {
             if plan.is_empty() {
                 if decided.contains(&aggregate) {
                     match self.has_moved(Scope { tenant, aggregate }, plan.expect).await {
                         Ok(false) => {}
                         Ok(true) => return Round::Again,
                         Err(error) => {
-                            fix(fixed, requests, aggregate, &error);
+                            fix(failed, requests, aggregate, &error);
                             return Round::Again;
                         }
                     }
                 }
                 states.push((aggregate, plan.loaded));
             } else {
-                claims.append(&mut plan.claims);
                 let (commit, next) = plan.commit();
                 group.push(commit);
                 states.push((aggregate, next));
@@ -140,25 +123,13 @@ impl<A: Aggregate> Inner<A> {
                 Round::Done(replies)
             }
             Outcome::Refused(Refusal::Moved { .. } | Refusal::Fenced { .. }) => Round::Again,
-            Outcome::Refused(Refusal::Claimed { claim, owner, .. }) => {
-                let Some((_, at)) = claims.into_iter().find(|(taken, _)| *taken == claim) else {
-                    error!("the store refused a claim that no command made");
-                    return Round::OneByOne;
-                };
-                match self.was_done(tenant, &requests[at].1.meta).await {
-                    Ok(true) => {}
-                    Ok(false) => drop(fixed.insert(at, Fixed::Claimed(claim, owner))),
-                    Err(error) => drop(fixed.insert(at, Fixed::Failed(error))),
-                }
-                Round::Again
-            }
-            // One of them is too large, or all together are.
-            Outcome::Refused(Refusal::Invalid { .. }) => Round::OneByOne,
+            // A store names one claim that is taken, and there may be many; one of them is too large, or all together are.
+            Outcome::Refused(Refusal::Claimed { .. } | Refusal::Invalid { .. }) => Round::OneByOne,
             Outcome::Unknown(why) => {
                 warn!("a batch stayed undecided: {why}");
                 let unknown = |(at, reply): (usize, Reply<A>)| match reply {
                     Ok(answer) if answer.replayed => Ok(answer),
-                    reply if fixed.contains_key(&at) => reply,
+                    reply if failed.contains_key(&at) => reply,
                     _ => Err(Error::OutcomeUnknown.into()),
                 };
                 Round::Done(replies.into_iter().enumerate().map(unknown).collect())
@@ -169,13 +140,13 @@ impl<A: Aggregate> Inner<A> {
 
 /// All commands for an aggregate get the same answer.
 fn fix<C>(
-    fixed: &mut Settled,
+    failed: &mut Failed,
     requests: &[(AggregateId, Request<C>)],
     aggregate: AggregateId,
     error: &Error,
 ) {
     let own = requests.iter().enumerate().filter(|(_, (of, _))| *of == aggregate);
     for (at, _) in own {
-        fixed.entry(at).or_insert_with(|| Fixed::Failed(error.clone()));
+        failed.entry(at).or_insert_with(|| error.clone());
     }
 }
