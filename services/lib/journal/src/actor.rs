@@ -137,7 +137,9 @@ impl<A: Aggregate> Inner<A> {
             Ok(reply) => Some(reply),
             Err(broken) => match Box::pin(self.has_moved(scope, expect)).await {
                 Ok(true) => None,
-                _ => resume_unwind(broken),
+                Ok(false) => resume_unwind(broken),
+                // Nobody knows whether the rule or the rows were wrong: nothing was decided.
+                Err(error) => Some(Err(error.into())),
             },
         }
     }
