@@ -417,6 +417,10 @@ async fn a_batch_is_decided_on_what_is_stored() {
     assert_eq!(done(one.submit_each(TENANT, batch(5, -6, -1)).await), [true, false]);
     assert_eq!(done(other.submit_each(TENANT, batch(7, -1, -1)).await), [false, false]);
     assert_eq!((value(&one, 1).await, value(&other, 2).await), (Some(0), Some(0)));
+    // Nothing of it would be committed after what the other one remembers: 0 and 0, and 5 and 5 are there.
+    assert_eq!(done(one.submit_each(TENANT, batch(9, 5, 5)).await), [true, true]);
+    assert_eq!(done(other.submit_each(TENANT, batch(11, -1, -2)).await), [true, true]);
+    assert_eq!((value(&one, 1).await, value(&other, 2).await), (Some(4), Some(3)));
 }
 
 /// A claim that is taken says nothing about a first try that may still be on its way: when it arrives, the value may
