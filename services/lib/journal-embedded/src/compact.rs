@@ -1,6 +1,7 @@
 //! Merges tables, in place of the engine's own schedule: while one of its workers merges, another spins on the
 //! merges that wait. So one thread of ours merges, and the engine's worker finds nothing to do.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,6 +93,13 @@ impl Signal {
 }
 
 pub(crate) fn run(tables: &Tables, fatal: &Fatal, signal: &Signal) {
+    // Whoever waits for merges must not wait for a thread that is gone.
+    if catch_unwind(AssertUnwindSafe(|| work(tables, fatal, signal))).is_err() {
+        fatal.stop("merging tables panicked");
+    }
+}
+
+fn work(tables: &Tables, fatal: &Fatal, signal: &Signal) {
     let strategy = Leveled::default().with_l0_threshold(L0_TABLES).with_table_target_size(TABLE_BYTES);
     let strategy = Arc::new(strategy);
     while !signal.is_stopped() {
