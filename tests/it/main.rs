@@ -9,6 +9,7 @@
 mod audit;
 mod bad_input;
 mod batches;
+mod businesses;
 mod catalogue;
 mod contract;
 mod door;

@@ -8,7 +8,7 @@ use ids::BusinessId;
 use proto::tenant::v1::AuthenticateRequest;
 use proto::tenant::v1::tenant_service_client::TenantServiceClient;
 use recent::Recent;
-use rpc::{Clock, Minter, Permissions, Principal, Refused, Token};
+use rpc::{Bar, Clock, Minter, Permissions, Principal, Refused, Token};
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
@@ -37,6 +37,7 @@ pub(crate) struct Credentials {
 /// A credential that was checked.
 pub(crate) struct Known {
     permissions: Permissions,
+    bar: Option<Bar>,
     token: Token,
     /// Believed until then, in Unix milliseconds.
     until_ms: u64,
@@ -46,6 +47,11 @@ impl Known {
     /// What its holder may do.
     pub(crate) fn permissions(&self) -> &Permissions {
         &self.permissions
+    }
+
+    /// What stands against some of its calls.
+    pub(crate) fn bar(&self) -> Option<Bar> {
+        self.bar
     }
 
     /// The signed context, for the header [`rpc::header::CONTEXT`].
@@ -121,14 +127,18 @@ impl Credentials {
         })?;
         let answer = answer.into_inner();
         let expires_ms = answer.expires_at.as_ref().map(unix_ms);
+        let bar = match answer.bar.as_str() {
+            "" => None,
+            reason => Some(Bar::parse(reason).ok_or(Error::Internal)?),
+        };
         let principal = Principal::try_from(answer)?;
         let believed = now.saturating_add(BELIEVED_MS);
         let until_ms = expires_ms.map_or(believed, |expires| expires.min(believed));
         if until_ms <= now {
             return Err(Refused::Unauthenticated.into());
         }
-        let token = self.minter.mint(&principal);
-        Ok(Known { permissions: principal.permissions, token, until_ms })
+        let token = self.minter.mint_barred(&principal, bar);
+        Ok(Known { bar, permissions: principal.permissions, token, until_ms })
     }
 }
 

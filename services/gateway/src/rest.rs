@@ -23,8 +23,8 @@ use crate::{BoxError, Error, Inner, harden};
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 impl Inner {
-    /// Answers a request to a route. Checked in this order: route, credential, business, permission,
-    /// idempotency key, `If-Match`, body.
+    /// Answers a request to a route. Checked in this order: route, credential, business and what stands
+    /// against changing it, permission, idempotency key, `If-Match`, body.
     ///
     /// # Errors
     /// The first of these that is wrong, or what the service answers.
@@ -50,6 +50,9 @@ impl Inner {
         };
         let known = self.credentials.check(peer, &parts.headers).await?;
         let rule = proto::rules().get(operation.path.as_str()).ok_or(Error::Internal)?;
+        if let Some(bar) = known.bar() {
+            bar.check(rule).map_err(Error::from)?;
+        }
         let (mut metadata, message) = match known.permissions().allows(&rule.permission) {
             true => {
                 let metadata = named(&parts.headers, rule)?;

@@ -2,6 +2,7 @@
 //! once.
 
 pub(crate) mod access;
+mod business;
 
 use calendar::Instant;
 use ids::{ApiKeyId, BusinessId, TenantId};
@@ -11,7 +12,11 @@ use proto::tenant::v1 as wire;
 use rpc::Permissions;
 
 use crate::app::{Authenticated, CreateApiKey, CreatedKey, Login, Page};
-use crate::domain::{ApiKey, Business, BusinessUpdate, Costing, Credential, Network, NewKey, Role, Tenant};
+use crate::domain::{ApiKey, Credential, Network, NewKey, Role, Tenant};
+
+pub(crate) use business::{
+    business, businesses, country, create_business, list_businesses, move_business, update_business,
+};
 
 /// Longest list of permissions of a key.
 const PERMISSIONS_MAX: usize = 100;
@@ -46,94 +51,6 @@ pub(crate) fn page_size(requested: u32) -> Result<usize, Invalid> {
     rpc::page_size(requested).map_err(|size| {
         Invalid::field("page_size", reason::TOO_LARGE, format!("must be at most '500', not '{size}'"))
     })
-}
-
-pub(crate) fn update_business(
-    request: &wire::UpdateBusinessRequest,
-) -> Result<(BusinessId, BusinessUpdate), Invalid> {
-    let mut violations = Violations::new();
-    let id = required_id(&mut violations, "business_id", &request.business_id, BusinessId::parse);
-    let mut update = BusinessUpdate::default();
-    match &request.business {
-        None => violations.add("business", reason::REQUIRED, "must be given"),
-        Some(business) => violations.within("business", |violations| {
-            refuse_output_only(violations, &output_only_of_business(business));
-            let mask = mask(business, &request.update_mask);
-            for field in &mask {
-                update_field(violations, business, field, &mut update);
-            }
-        }),
-    }
-    finish(violations, id.map(|id| (id, update)))
-}
-
-/// The fields to change: those of the mask; without a mask those that are set.
-fn mask(business: &wire::Business, mask: &[String]) -> Vec<String> {
-    if !mask.is_empty() {
-        return mask.iter().map(|field| snake(field)).collect();
-    }
-    let set = [
-        ("legal_name", !business.legal_name.is_empty()),
-        ("costing_method", business.costing_method != 0),
-        ("backdate_window_days", business.backdate_window_days != 0),
-    ];
-    set.into_iter().filter(|(_, set)| *set).map(|(field, _)| field.to_owned()).collect()
-}
-
-fn update_field(
-    violations: &mut Violations,
-    business: &wire::Business,
-    field: &str,
-    update: &mut BusinessUpdate,
-) {
-    match field {
-        "legal_name" => {
-            name(violations, field, &business.legal_name, Business::NAME_CHARS_MAX);
-            update.legal_name = Some(business.legal_name.clone());
-        }
-        "costing_method" => update.costing = costing(violations, business.costing_method),
-        "backdate_window_days" => {
-            let (days, most) = (business.backdate_window_days, Business::BACKDATE_WINDOW_DAYS_MAX);
-            if days > most {
-                violations.add(field, reason::OUT_OF_RANGE, format!("must be at most '{most}'"));
-            }
-            update.backdate_window_days = Some(days);
-        }
-        "id" | "parent_id" | "country" | "base_currency" | "cost_scale" | "etag" | "created_at"
-        | "updated_at" => {
-            violations.add(field, reason::OUTPUT_ONLY, "is set by the server");
-        }
-        unknown => violations.add(unknown, reason::UNKNOWN_FIELD, "is no field of a business"),
-    }
-}
-
-fn costing(violations: &mut Violations, method: i32) -> Option<Costing> {
-    match wire::CostingMethod::try_from(method) {
-        Ok(wire::CostingMethod::MovingAverage) => Some(Costing::MovingAverage),
-        Ok(wire::CostingMethod::Fifo) => Some(Costing::Fifo),
-        Ok(wire::CostingMethod::Unspecified) => {
-            violations.add("costing_method", reason::REQUIRED, "must be given");
-            None
-        }
-        Err(_) => {
-            let detail = format!("must be 'MOVING_AVERAGE' or 'FIFO', not '{method}'");
-            violations.add("costing_method", reason::UNKNOWN_VALUE, detail);
-            None
-        }
-    }
-}
-
-fn output_only_of_business(business: &wire::Business) -> [(&'static str, bool); 8] {
-    [
-        ("id", !business.id.is_empty()),
-        ("parent_id", !business.parent_id.is_empty()),
-        ("country", !business.country.is_empty()),
-        ("base_currency", !business.base_currency.is_empty()),
-        ("cost_scale", business.cost_scale != 0),
-        ("etag", !business.etag.is_empty()),
-        ("created_at", business.created_at.is_some()),
-        ("updated_at", business.updated_at.is_some()),
-    ]
 }
 
 pub(crate) fn create_api_key(request: wire::CreateApiKeyRequest) -> Result<CreateApiKey, Invalid> {
@@ -297,33 +214,6 @@ pub(crate) fn tenant(id: TenantId, tenant: Tenant) -> wire::Tenant {
     }
 }
 
-pub(crate) fn business(business: Business) -> wire::Business {
-    let costing = match business.costing {
-        Costing::MovingAverage => wire::CostingMethod::MovingAverage,
-        Costing::Fifo => wire::CostingMethod::Fifo,
-    };
-    wire::Business {
-        id: business.id.to_string(),
-        parent_id: business.parent().map(|id| id.to_string()).unwrap_or_default(),
-        legal_name: business.legal_name,
-        country: business.country,
-        base_currency: business.base_currency.code().to_owned(),
-        cost_scale: business.cost_scale.into(),
-        costing_method: costing.into(),
-        backdate_window_days: business.backdate_window_days,
-        etag: rpc::etag(business.revision),
-        created_at: Some(timestamp(business.created_at)),
-        updated_at: Some(timestamp(business.updated_at)),
-    }
-}
-
-pub(crate) fn businesses(page: Page<Business>) -> wire::ListBusinessesResponse {
-    wire::ListBusinessesResponse {
-        businesses: page.items.into_iter().map(business).collect(),
-        next_page_token: page.next,
-    }
-}
-
 pub(crate) fn api_key(key: ApiKey) -> wire::ApiKey {
     let issued = key.issued;
     wire::ApiKey {
@@ -380,6 +270,7 @@ pub(crate) fn authenticated(authenticated: Authenticated) -> wire::AuthenticateR
         permissions: principal.permissions.members().collect(),
         role: authenticated.role.code().to_owned(),
         expires_at: authenticated.expires_at.map(timestamp),
+        bar: authenticated.bar.map(|bar| bar.reason().to_owned()).unwrap_or_default(),
         derivation_secret: principal.secret.to_vec(),
         business_path: principal.path.iter().map(ToString::to_string).collect(),
     }

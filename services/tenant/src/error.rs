@@ -24,6 +24,26 @@ pub enum Error {
         /// The revision now.
         current: u64,
     },
+    /// A business would lie below itself.
+    #[error("a business cannot lie below itself")]
+    TreeCycle,
+    /// The tree would be too large.
+    #[error("a tree has at most '{most}' {limit}")]
+    TreeLimit {
+        /// `levels`, `businesses`.
+        limit: &'static str,
+        /// How many there may be.
+        most: usize,
+    },
+    /// The business, or the one to be put below, is closed.
+    #[error("the business is closed")]
+    BusinessClosed,
+    /// The status does not follow from the present one.
+    #[error("{why}")]
+    IllegalTransition {
+        /// In words.
+        why: &'static str,
+    },
     /// The key would do what its creator may not.
     #[error("a key can do no more than the key that makes it: '{field}' goes too far")]
     PermissionEscalation {
@@ -88,6 +108,10 @@ impl Problem for Error {
         match self {
             Error::NotFound { .. } => Code::NotFound,
             Error::AlreadyExists => Code::AlreadyExists,
+            Error::TreeCycle
+            | Error::TreeLimit { .. }
+            | Error::BusinessClosed
+            | Error::IllegalTransition { .. } => Code::FailedPrecondition,
             Error::StaleRevision { .. } => Code::Aborted,
             Error::PermissionEscalation { .. } | Error::GrantEscalation { .. } => Code::PermissionDenied,
             Error::SystemRole { .. } | Error::TooManyAssignments { .. } => Code::FailedPrecondition,
@@ -103,6 +127,10 @@ impl Problem for Error {
         match self {
             Error::NotFound { .. } => "NOT_FOUND",
             Error::AlreadyExists => "ALREADY_EXISTS",
+            Error::TreeCycle => "TREE_CYCLE",
+            Error::TreeLimit { .. } => "TREE_LIMIT",
+            Error::BusinessClosed => "BUSINESS_CLOSED",
+            Error::IllegalTransition { .. } => "ILLEGAL_TRANSITION",
             Error::StaleRevision { .. } => reason::STALE_REVISION,
             Error::PermissionEscalation { .. } | Error::GrantEscalation { .. } => "PERMISSION_ESCALATION",
             Error::SystemRole { .. } => "SYSTEM_ROLE",
@@ -119,6 +147,9 @@ impl Problem for Error {
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
             Error::StaleRevision { current, .. } => vec![("current", rpc::etag(*current))],
+            Error::TreeLimit { limit, most } => {
+                vec![("limit", (*limit).to_owned()), ("most", most.to_string())]
+            }
             Error::PermissionEscalation { field } | Error::GrantEscalation { field } => {
                 vec![("field", (*field).to_owned())]
             }

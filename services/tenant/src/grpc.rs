@@ -1,20 +1,28 @@
 //! The service as the contract names it. Who may call what was decided by the guard.
 
+use ids::BusinessId;
 use journal::{Keep, Meta};
 use proto::tenant::v1::tenant_service_server::TenantService;
 use proto::tenant::v1::{
-    ApiKey, AuthenticateRequest, AuthenticateResponse, Business, Caller, CreateApiKeyRequest,
-    CreateApiKeyResponse, GetApiKeyRequest, GetBusinessRequest, GetCallerRequest, GetTenantRequest,
-    ListApiKeysRequest, ListApiKeysResponse, ListBusinessesRequest, ListBusinessesResponse,
-    RevokeApiKeyRequest, RotateApiKeyRequest, RotateApiKeyResponse, Tenant, UpdateBusinessRequest,
+    ApiKey, AuthenticateRequest, AuthenticateResponse, Business, Caller, CloseBusinessRequest,
+    CreateApiKeyRequest, CreateApiKeyResponse, CreateBusinessRequest, GetApiKeyRequest, GetBusinessRequest,
+    GetCallerRequest, GetTenantRequest, ListApiKeysRequest, ListApiKeysResponse, ListBusinessesRequest,
+    ListBusinessesResponse, MoveBusinessRequest, ReactivateBusinessRequest, RevokeApiKeyRequest,
+    RotateApiKeyRequest, RotateApiKeyResponse, SuspendBusinessRequest, Tenant, UpdateBusinessRequest,
 };
 use rpc::Ctx;
 use tonic::{Request, Response, Status};
 
 use crate::app::App;
+use crate::domain::{self, What};
 use crate::{Error, convert};
 
 const UPDATE_BUSINESS: &str = "/cargopilot.tenant.v1.TenantService/UpdateBusiness";
+const CREATE_BUSINESS: &str = "/cargopilot.tenant.v1.TenantService/CreateBusiness";
+const MOVE_BUSINESS: &str = "/cargopilot.tenant.v1.TenantService/MoveBusiness";
+const SUSPEND_BUSINESS: &str = "/cargopilot.tenant.v1.TenantService/SuspendBusiness";
+const REACTIVATE_BUSINESS: &str = "/cargopilot.tenant.v1.TenantService/ReactivateBusiness";
+const CLOSE_BUSINESS: &str = "/cargopilot.tenant.v1.TenantService/CloseBusiness";
 const CREATE_API_KEY: &str = "/cargopilot.tenant.v1.TenantService/CreateApiKey";
 const ROTATE_API_KEY: &str = "/cargopilot.tenant.v1.TenantService/RotateApiKey";
 const REVOKE_API_KEY: &str = "/cargopilot.tenant.v1.TenantService/RevokeApiKey";
@@ -35,6 +43,11 @@ impl Grpc {
     fn meta(&self, ctx: &Ctx, path: &str, message: &impl prost::Message) -> Meta {
         let key = ctx.idempotency_key.as_deref();
         rpc::meta(ctx, self.app.journal().env(), path, key, message, Keep::USUAL)
+    }
+
+    async fn change_tree(&self, ctx: &Ctx, id: BusinessId, what: What, meta: Meta) -> Answer<Business> {
+        let done = self.app.change_tree(ctx, id, what, meta).await.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::business(done.0), done.1))
     }
 }
 
@@ -64,8 +77,8 @@ impl TenantService for Grpc {
         request: Request<ListBusinessesRequest>,
     ) -> Answer<ListBusinessesResponse> {
         let (ctx, request) = rpc::open(request)?;
-        let size = convert::page_size(request.page_size).map_err(rpc::status)?;
-        let page = self.app.businesses(&ctx, size, &request.page_token).await.map_err(rpc::status)?;
+        let (within, size) = convert::list_businesses(&request).map_err(rpc::status)?;
+        let page = self.app.businesses(&ctx, within, size, &request.page_token).await.map_err(rpc::status)?;
         Ok(Response::new(convert::businesses(page)))
     }
 
@@ -76,6 +89,41 @@ impl TenantService for Grpc {
         let meta = self.meta(&ctx, UPDATE_BUSINESS, &request);
         let done = self.app.update_business(&ctx, id, update, meta).await.map_err(rpc::status)?;
         Ok(rpc::respond(convert::business(done.0), done.1))
+    }
+
+    async fn create_business(&self, request: Request<CreateBusinessRequest>) -> Answer<Business> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.meta(&ctx, CREATE_BUSINESS, &request);
+        let new = convert::create_business(request).map_err(rpc::status)?;
+        let done = self.app.create_business(&ctx, new, meta).await.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::business(done.0), done.1))
+    }
+
+    async fn move_business(&self, request: Request<MoveBusinessRequest>) -> Answer<Business> {
+        let (ctx, request) = rpc::open(request)?;
+        let (id, parent) = convert::move_business(&request).map_err(rpc::status)?;
+        self.change_tree(&ctx, id, What::Move { parent }, self.meta(&ctx, MOVE_BUSINESS, &request)).await
+    }
+
+    async fn suspend_business(&self, request: Request<SuspendBusinessRequest>) -> Answer<Business> {
+        let (ctx, request) = rpc::open(request)?;
+        let id = convert::business_id(&request.business_id).map_err(rpc::status)?;
+        let meta = self.meta(&ctx, SUSPEND_BUSINESS, &request);
+        self.change_tree(&ctx, id, What::Status(domain::Status::Suspended), meta).await
+    }
+
+    async fn reactivate_business(&self, request: Request<ReactivateBusinessRequest>) -> Answer<Business> {
+        let (ctx, request) = rpc::open(request)?;
+        let id = convert::business_id(&request.business_id).map_err(rpc::status)?;
+        let meta = self.meta(&ctx, REACTIVATE_BUSINESS, &request);
+        self.change_tree(&ctx, id, What::Status(domain::Status::Active), meta).await
+    }
+
+    async fn close_business(&self, request: Request<CloseBusinessRequest>) -> Answer<Business> {
+        let (ctx, request) = rpc::open(request)?;
+        let id = convert::business_id(&request.business_id).map_err(rpc::status)?;
+        let meta = self.meta(&ctx, CLOSE_BUSINESS, &request);
+        self.change_tree(&ctx, id, What::Status(domain::Status::Closed), meta).await
     }
 
     async fn create_api_key(&self, request: Request<CreateApiKeyRequest>) -> Answer<CreateApiKeyResponse> {

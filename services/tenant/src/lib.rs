@@ -22,7 +22,8 @@ use tower::Layer as _;
 
 pub use app::{
     ASSIGNMENTS_MAX, AnyRole, App, Assigned, Authenticated, BootstrapTenant, Bootstrapped, CallerRole,
-    CreateApiKey, CreateAssignment, CreatedKey, Explained, Explanation, Gate, Login, Page, Source,
+    CreateApiKey, CreateAssignment, CreateBusiness, CreatedKey, Explained, Explanation, Gate, Login, Page,
+    Source,
 };
 pub use config::Config;
 pub use error::Error;

@@ -80,6 +80,13 @@ impl Home {
         self.tenant.rest.create("/v1/roles", &role).await
     }
 
+    /// Makes a business below the master.
+    pub(crate) async fn new_business(&self) -> String {
+        let business =
+            json!({"legalName": format!("sub {}", unique()), "country": "DE", "baseCurrency": "EUR"});
+        text(&self.tenant.rest.create("/v1/businesses", &business).await["id"]).to_owned()
+    }
+
     async fn sale(&self) -> String {
         let number = unique().to_string();
         let draft = json!({"kind": "sale.shipment", "variantId": self.variant, "locationId": self.location,

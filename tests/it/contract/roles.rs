@@ -25,19 +25,24 @@ const FOR_OWNERS: [&str; 6] = [
 ];
 
 /// What a clerk may not do. A new RPC is decided here.
-const NOT_FOR_CLERKS: [&str; 15] = [
+const NOT_FOR_CLERKS: [&str; 20] = [
     "BatchCreateLocations",
+    "CloseBusiness",
     "CreateApiKey",
     "CreateAssignment",
+    "CreateBusiness",
     "CreateLocation",
     "CreateRole",
     "GetApiKey",
     "GetAssignment",
     "ListApiKeys",
     "ListAssignments",
+    "MoveBusiness",
+    "ReactivateBusiness",
     "RevokeApiKey",
     "RevokeAssignment",
     "RotateApiKey",
+    "SuspendBusiness",
     "UpdateBusiness",
     "UpdateLocation",
     "UpdateRole",

@@ -63,6 +63,14 @@ async fn complete(rpc: &Rpc, home: &Home, with: &str, request: &mut Value) {
         "ListMovements" => set(request, "/variantId", home.id("var", "/variantId").await.into()),
         // Variants have a call of their own.
         "UpdateProduct" => drop(request["product"].as_object_mut().map(|product| product.remove("variants"))),
+        "CreateBusiness" => {
+            set(request, "/business/country", "DE".into());
+            set(request, "/business/costScale", 2.into());
+        }
+        // The master stays where it is.
+        "MoveBusiness" | "SuspendBusiness" | "ReactivateBusiness" | "CloseBusiness" => {
+            set(request, "/businessId", home.new_business().await.into());
+        }
         "CreateVariant" => set(request, "/variant/optionValues/size", format!("S{number}").into()),
         "SetUnitConversion" => {
             set(request, "/conversion/unit", "BX".into());

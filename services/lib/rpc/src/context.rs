@@ -261,6 +261,7 @@ mod tests {
             role: "clerk".to_owned(),
             expires_at: None,
             derivation_secret: vec![7; 32],
+            bar: String::new(),
             business_path: [1, 2].map(|byte| BusinessId::from_bytes([byte; 16]).to_string()).into(),
         };
         let principal = Principal::try_from(answer.clone()).unwrap();

@@ -65,11 +65,15 @@ impl Guard {
     /// Decides whether a request for `path` may pass.
     ///
     /// # Errors
-    /// The first thing that is wrong: credential, then permission, then headers.
+    /// The first thing that is wrong: credential, then what stands against the call, then permission, then
+    /// headers.
     fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Admitted, Rejected> {
         let token = headers.get(&name::CONTEXT).ok_or(Refused::Unauthenticated)?;
         let verified = self.verifier.verify(token)?;
         let (path, rule) = proto::rules().get_key_value(path).ok_or(Refused::UnknownMethod)?;
+        if let Some(bar) = verified.bar {
+            bar.check(rule)?;
+        }
         let admitted = || Admitted { ctx: Ctx::of_request(&verified, headers), path, rule };
         if !verified.may(rule) {
             return Err(Rejected::Denied(Box::new(admitted())));

@@ -8,6 +8,7 @@
 //! notes about a request), [`Remembered`] (answers that are used again for a while), [`fingerprint`] and [`key_hash`].
 
 mod access;
+mod bar;
 mod context;
 mod decided;
 mod etag;
@@ -25,6 +26,7 @@ mod transport;
 mod unknown_id;
 
 pub use access::{Access, AccessLog};
+pub use bar::Bar;
 pub use context::{Actor, ActorKind, Ctx, Principal, SYSTEM_TENANT};
 pub use etag::etag;
 pub use guard::{Guard, Guarded, open};

@@ -2,6 +2,8 @@
 
 use problem::{Code, Problem};
 
+use crate::Bar;
+
 /// A request that no handler sees.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refused {
@@ -11,6 +13,12 @@ pub enum Refused {
     /// No rule exists for the method, so nobody may call it.
     #[error("unknown method")]
     UnknownMethod,
+    /// The business may not be changed now.
+    #[error("{}", match .0 {
+        Bar::BusinessSuspended => "the business is suspended: it can be read and not changed",
+        Bar::BusinessClosed => "the business is closed: it can be read and not changed",
+    })]
+    Barred(Bar),
     /// The credential does not grant what the method needs.
     #[error("the credential lacks the permission '{permission}'")]
     PermissionDenied {
@@ -45,7 +53,7 @@ impl Problem for Refused {
             Refused::Unauthenticated => Code::Unauthenticated,
             Refused::UnknownMethod => Code::Unimplemented,
             Refused::NotRecorded => Code::Unavailable,
-            Refused::PermissionDenied { .. } => Code::PermissionDenied,
+            Refused::PermissionDenied { .. } | Refused::Barred(_) => Code::PermissionDenied,
             Refused::PreconditionRequired => Code::FailedPrecondition,
             Refused::IdempotencyKeyRequired
             | Refused::IdempotencyKeyMalformed
@@ -59,6 +67,7 @@ impl Problem for Refused {
             Refused::Unauthenticated => "UNAUTHENTICATED",
             Refused::UnknownMethod => "UNKNOWN_METHOD",
             Refused::PermissionDenied { .. } => "PERMISSION_DENIED",
+            Refused::Barred(bar) => bar.reason(),
             Refused::NotRecorded => "NOT_RECORDED",
             Refused::IdempotencyKeyRequired => "IDEMPOTENCY_KEY_REQUIRED",
             Refused::IdempotencyKeyMalformed => "IDEMPOTENCY_KEY_MALFORMED",

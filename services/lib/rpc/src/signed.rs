@@ -15,7 +15,7 @@ use prost::Message;
 use recent::Recent;
 
 use crate::decided::Decided;
-use crate::{Actor, ActorKind, Permissions, Principal, Refused};
+use crate::{Actor, ActorKind, Bar, Permissions, Principal, Refused};
 
 /// How long a signed context is valid.
 pub const VALIDITY_MS: u64 = 60_000;
@@ -61,6 +61,9 @@ pub(crate) struct SignedContext {
     pub(crate) permissions: Vec<String>,
     #[prost(bytes = "vec", tag = "9")]
     pub(crate) secret: Vec<u8>,
+    /// The reason of a [`Bar`]; empty for none.
+    #[prost(string, tag = "10")]
+    pub(crate) bar: String,
 }
 
 /// A signed context as it travels.
@@ -120,6 +123,11 @@ impl Minter {
     /// Signs the context of a principal; it is valid for [`VALIDITY_MS`]. About 30 us: keep it for
     /// 20 s per credential, so that a call that begins with it can still end with it.
     pub fn mint(&self, principal: &Principal) -> Token {
+        self.mint_barred(principal, None)
+    }
+
+    /// Signs the context of a principal of whom some calls are refused.
+    pub fn mint_barred(&self, principal: &Principal, bar: Option<Bar>) -> Token {
         let now = (self.clock)();
         let context = SignedContext {
             audience: AUDIENCE.to_owned(),
@@ -131,6 +139,7 @@ impl Minter {
             actor_id: principal.actor.id.to_string(),
             permissions: principal.permissions.members().collect(),
             secret: principal.secret.to_vec(),
+            bar: bar.map(|bar| bar.reason().to_owned()).unwrap_or_default(),
         };
         self.sign(&context)
     }
@@ -154,6 +163,7 @@ pub(crate) struct Verified {
     pub(crate) actor: Actor,
     pub(crate) permissions: Arc<Permissions>,
     pub(crate) secret: Arc<[u8; 32]>,
+    pub(crate) bar: Option<Bar>,
     pub(crate) token: HeaderValue,
     pub(crate) decided: Decided,
     expires_ms: u64,
@@ -204,6 +214,8 @@ impl Verifier {
         }
         let path = context.path.into_iter().map(|id| Some(BusinessId::from_bytes(id.try_into().ok()?)));
         let path: Arc<[BusinessId]> = path.collect::<Option<_>>()?;
+        // A bar that is not known here bars nothing that it should: better none passes.
+        let bar = (!context.bar.is_empty()).then(|| Bar::parse(&context.bar).ok_or(())).transpose().ok()?;
         let mut token = token.clone();
         token.set_sensitive(true);
         Some(Verified {
@@ -213,6 +225,7 @@ impl Verifier {
             actor: Actor::new(ActorKind::parse(&context.actor_kind)?, context.actor_id),
             permissions: Arc::new(Permissions::parse(&context.permissions)?),
             secret: Arc::new(context.secret.try_into().ok()?),
+            bar,
             token,
             decided: Decided::default(),
             expires_ms: context.expires_ms,
@@ -310,6 +323,7 @@ mod tests {
             actor_id: "usr_1".to_owned(),
             permissions: vec![],
             secret: vec![0; 32],
+            bar: String::new(),
         };
         assert!(!refused(&verifier, &minter.sign(&good).header()));
         for bad in [
@@ -322,6 +336,7 @@ mod tests {
             SignedContext { actor_id: String::new(), ..good.clone() },
             SignedContext { permissions: vec!["everything".to_owned()], ..good.clone() },
             SignedContext { secret: vec![0; 31], ..good.clone() },
+            SignedContext { bar: "CLOSED".to_owned(), ..good.clone() },
         ] {
             assert!(refused(&verifier, &minter.sign(&bad).header()), "{bad:?}");
         }

@@ -49,7 +49,7 @@ impl App {
         new: CreateAssignment,
         meta: Meta,
     ) -> Result<(Assignment, bool), Error> {
-        let business = self.business(ctx, new.business.unwrap_or(ctx.business)).await?;
+        let business = self.business(ctx, new.business.unwrap_or(ctx.business)).await?.business;
         let key = self.api_key(ctx, new.key).await?;
         self.may_assign(ctx, &new, &business, &key).await?;
 

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use calendar::Instant;
 use ids::{BusinessId, TenantId};
 use journal::Claim;
-use rpc::{Actor, ActorKind, Principal, SYSTEM_TENANT};
+use rpc::{Actor, ActorKind, Bar, Principal, SYSTEM_TENANT};
 
 use crate::app::App;
-use crate::domain::{Credential, Role, State};
+use crate::domain::{Credential, Role, State, Status};
 use crate::{Error, records};
 
 /// A credential, and where it comes from.
@@ -29,6 +29,8 @@ pub struct Authenticated {
     pub principal: Principal,
     /// The role of its key.
     pub role: Role,
+    /// What stands against some of its calls.
+    pub bar: Option<Bar>,
     /// When its secret stops working.
     pub expires_at: Option<Instant>,
 }
@@ -61,14 +63,18 @@ impl App {
         let issued = key.issued;
         let Some(own) = issued.business() else { return Err(Error::InvalidCredentials) };
         let business = login.business.unwrap_or(own);
-        let path = match self.state(tenant, business).await? {
-            State::Business(business) if business.is_within(own) => business.path.into(),
-            _ => return Err(Error::NotFound { what: "business" }),
+        let tree = self.tree(tenant).await?;
+        let path = tree.path(business).filter(|path| path.contains(&own));
+        let path = path.ok_or(Error::NotFound { what: "business" })?;
+        let bar = match tree.effective(business) {
+            Status::Active => None,
+            Status::Suspended => Some(Bar::BusinessSuspended),
+            Status::Closed => Some(Bar::BusinessClosed),
         };
         let actor = Actor::new(ActorKind::ApiKey, issued.id.to_string());
         let permissions = self.held(tenant, &actor, permissions, own, business, self.env.now()).await?;
         let principal = Principal { tenant, business, path, actor, permissions, secret: owner.secret };
-        Ok(Authenticated { principal, role: issued.role, expires_at })
+        Ok(Authenticated { principal, bar, role: issued.role, expires_at })
     }
 
     /// The tenant that a key was noted for.

@@ -50,9 +50,7 @@ impl BootstrapTenant {
         violations.at_most("slug", &self.slug, SLUG_CHARS_MAX);
         convert::name(&mut violations, "name", &self.name, Business::NAME_CHARS_MAX);
         convert::name(&mut violations, "legal_name", &self.legal_name, Business::NAME_CHARS_MAX);
-        if self.country.len() != 2 || !self.country.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            violations.add("country", reason::MALFORMED, "must be two upper-case letters of ISO 3166-1");
-        }
+        convert::country(&mut violations, &self.country);
         let finest = self.currency.minor_places();
         if !(finest..=u32::from(Business::COST_SCALE_MAX)).contains(&u32::from(self.cost_scale)) {
             let detail = format!("must be from '{finest}' to '{}'", Business::COST_SCALE_MAX);

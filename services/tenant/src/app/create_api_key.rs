@@ -53,7 +53,7 @@ impl App {
             let detail = "must be in the future";
             return Err(Invalid::field("api_key.expires_at", reason::OUT_OF_RANGE, detail).into());
         }
-        let business = self.business(ctx, new.business.unwrap_or(ctx.business)).await?;
+        let business = self.business(ctx, new.business.unwrap_or(ctx.business)).await?.business;
         may_write(ctx, business.id)?;
         let id = ApiKeyId::new(self.env.now().unix_ms(), self.random());
         let credential = Credential::new(id, self.random());

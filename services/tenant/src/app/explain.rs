@@ -76,7 +76,7 @@ impl App {
         if asked.key.is_some() && asked.key != caller && !ctx.permissions.allows("assignment.read") {
             return Err(Refused::PermissionDenied { permission: "assignment.read" }.into());
         }
-        let place = self.business(ctx, asked.business.unwrap_or(ctx.business)).await?;
+        let place = self.business(ctx, asked.business.unwrap_or(ctx.business)).await?.business;
         let now = self.env.now();
         let mut own =
             Source { kind: ctx.actor.kind.name(), id: ctx.actor.id.to_string(), ..Source::default() };

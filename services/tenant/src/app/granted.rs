@@ -7,7 +7,7 @@ use rpc::{Actor, Ctx, Permissions};
 
 use crate::app::App;
 use crate::app::roles::{AnyRole, outlasts};
-use crate::domain::{Access, Assignment, Reach, State};
+use crate::domain::{Access, Assignment, Reach};
 use crate::{Error, records};
 
 /// Most assignments that a principal has at a time.
@@ -76,9 +76,9 @@ impl App {
         if live.is_empty() {
             return Ok(vec![]);
         }
-        let State::Business(business) = self.state(tenant, id).await? else { return Ok(vec![]) };
+        let Some(path) = self.tree(tenant).await?.path(id) else { return Ok(vec![]) };
         let mut found = Vec::with_capacity(live.len());
-        for assignment in live.into_iter().filter(|assignment| assignment.applies_to(&business.path)) {
+        for assignment in live.into_iter().filter(|assignment| assignment.applies_to(&path)) {
             let role = self.role(tenant, assignment.made.role).await?;
             found.push(Assigned { assignment, role });
         }

@@ -1,13 +1,13 @@
 //! Lists, a page at a time.
 
 use bytes::Bytes;
-use ids::AggregateId;
+use ids::{AggregateId, BusinessId};
 use journal::Aggregate as _;
 use rpc::{Ctx, PageToken, Refused};
 
 use crate::app::App;
 use crate::app::read::sees;
-use crate::domain::{ApiKey, Business, State};
+use crate::domain::{ApiKey, Placed, State};
 use crate::{Error, records};
 
 /// Rows that one page reads at most to find visible ones.
@@ -23,18 +23,30 @@ pub struct Page<T> {
 }
 
 impl App {
-    /// Lists the businesses that the caller may see, in the order of the tree.
+    /// Lists `within`, by default the caller's business, and all below it, the oldest first.
     ///
     /// # Errors
-    /// A page token that does not belong here, or the journal.
-    pub async fn businesses(&self, ctx: &Ctx, size: usize, token: &str) -> Result<Page<Business>, Error> {
-        let prefix = match self.state(ctx.tenant, ctx.business).await? {
-            State::Business(own) => records::tree_key(&own.path),
-            _ => return Err(Error::NotFound { what: "business" }),
-        };
-        let list = List { name: "businesses", index: records::BUSINESSES, prefix };
+    /// [`Error::NotFound`] for a business out of sight, a page token that does not belong here, or the journal.
+    pub async fn businesses(
+        &self,
+        ctx: &Ctx,
+        within: Option<BusinessId>,
+        size: usize,
+        token: &str,
+    ) -> Result<Page<Placed>, Error> {
+        let tree = self.tree(ctx.tenant).await?;
+        let within = within.unwrap_or(ctx.business);
+        if !sees(ctx, tree.path(within)) {
+            return Err(Error::NotFound { what: "business" });
+        }
+        let name = format!("businesses/{within}");
+        let list = List { name: &name, index: records::BUSINESSES, prefix: Bytes::new() };
         let pick = |state| match state {
-            State::Business(business) if sees(ctx, &business.path) => Some(business),
+            State::Business(business)
+                if tree.is_within(business.id, within) && sees(ctx, tree.path(business.id)) =>
+            {
+                App::placed(&tree, business).ok()
+            }
             _ => None,
         };
         self.page(ctx, list, size, token, pick).await
@@ -46,8 +58,9 @@ impl App {
     /// A page token that does not belong here, or the journal.
     pub async fn api_keys(&self, ctx: &Ctx, size: usize, token: &str) -> Result<Page<ApiKey>, Error> {
         let list = List { name: "apiKeys", index: records::KEYS, prefix: Bytes::new() };
+        let tree = self.tree(ctx.tenant).await?;
         let pick = |state| match state {
-            State::ApiKey(key) if sees(ctx, &key.issued.path) => Some(key),
+            State::ApiKey(key) if sees(ctx, tree.path_of(&key)) => Some(key),
             _ => None,
         };
         self.page(ctx, list, size, token, pick).await
@@ -56,7 +69,7 @@ impl App {
     async fn page<T>(
         &self,
         ctx: &Ctx,
-        list: List,
+        list: List<'_>,
         size: usize,
         token: &str,
         pick: impl Fn(State) -> Option<T>,
@@ -90,14 +103,14 @@ impl App {
 }
 
 /// One list of the service.
-struct List {
-    name: &'static str,
+struct List<'a> {
+    name: &'a str,
     index: u16,
     prefix: Bytes,
 }
 
 /// Seals the position after the last row that was read.
-fn token_after(ctx: &Ctx, list: &List, after: Option<(Bytes, AggregateId)>) -> String {
+fn token_after(ctx: &Ctx, list: &List<'_>, after: Option<(Bytes, AggregateId)>) -> String {
     after.map_or_else(String::new, |(key, aggregate)| {
         PageToken::seal(ctx, list.name, &[aggregate.as_bytes().as_slice(), &key].concat())
     })

@@ -13,12 +13,14 @@ mod read;
 mod revoke_api_key;
 mod roles;
 mod rotate_api_key;
+mod tree;
 mod update_business;
 
 use std::sync::Arc;
 
 use ids::{AggregateId, TenantId};
-use journal::{Actor, Env, Journal, Keep, KeyHash, Meta, Request, Scope, SharedStore};
+use journal::{Actor, Env, Journal, Keep, KeyHash, Meta, Request, Scope, Seq, SharedStore};
+use recent::Recent;
 use rpc::SYSTEM_TENANT;
 
 pub use assignments::CreateAssignment;
@@ -30,9 +32,13 @@ pub use granted::{ASSIGNMENTS_MAX, Assigned};
 pub use list::Page;
 pub use read::CallerRole;
 pub use roles::AnyRole;
+pub use tree::CreateBusiness;
 
-use crate::domain::{Access, Command, State};
+use crate::domain::{Access, Command, State, Tree};
 use crate::{Config, Error};
+
+/// Trees that are remembered, at most 1 MiB each and usually some KiB.
+const TREES_MAX: usize = 256;
 
 /// The use cases of the service.
 #[derive(Clone)]
@@ -40,6 +46,9 @@ pub struct App {
     journal: Journal<State>,
     /// Roles and assignments.
     access: Journal<Access>,
+    trees: Journal<Tree>,
+    /// Trees that were read, with the sequence that they belong to.
+    grown: Arc<Recent<TenantId, (Seq, Arc<Tree>)>>,
     env: Arc<dyn Env>,
     config: Config,
     uses: Arc<key_use::Uses>,
@@ -48,7 +57,17 @@ pub struct App {
 impl App {
     pub(crate) fn new(store: SharedStore, env: Arc<dyn Env>, config: Config) -> Self {
         let access = Journal::new(Arc::clone(&store), Arc::clone(&env));
-        App { journal: Journal::new(store, Arc::clone(&env)), access, env, config, uses: Arc::default() }
+        let trees = Journal::new(Arc::clone(&store), Arc::clone(&env));
+        let grown = Arc::new(Recent::new(TREES_MAX));
+        App {
+            journal: Journal::new(store, Arc::clone(&env)),
+            access,
+            trees,
+            grown,
+            env,
+            config,
+            uses: Arc::default(),
+        }
     }
 
     /// The journal of the service, for `verify` and exports.

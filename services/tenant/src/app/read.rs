@@ -1,18 +1,21 @@
 //! Reads one thing.
 
+use std::sync::Arc;
+
 use ids::{ApiKeyId, BusinessId};
 use rpc::{Ctx, Refused};
 
 use crate::Error;
 use crate::app::App;
-use crate::domain::{ApiKey, Business, Role, State, Tenant};
+use crate::domain::{ApiKey, Placed, Role, State, Tenant};
 
 /// The role behind the caller's key; `None` for what is no key.
 pub type CallerRole = Option<Role>;
 
 /// Whether the caller sees what belongs to the business at the end of `path`: it is the caller's own, or lies
 /// below and the caller may look down (HIE-10).
-pub(super) fn sees(ctx: &Ctx, path: &[BusinessId]) -> bool {
+pub(super) fn sees(ctx: &Ctx, path: Option<Arc<[BusinessId]>>) -> bool {
+    let Some(path) = path else { return false };
     path.last() == Some(&ctx.business)
         || path.contains(&ctx.business) && ctx.permissions.allows("descendants.read")
 }
@@ -45,9 +48,10 @@ impl App {
     ///
     /// # Errors
     /// [`Error::NotFound`], or the journal.
-    pub async fn business(&self, ctx: &Ctx, id: BusinessId) -> Result<Business, Error> {
+    pub async fn business(&self, ctx: &Ctx, id: BusinessId) -> Result<Placed, Error> {
+        let tree = self.tree(ctx.tenant).await?;
         match self.state(ctx.tenant, id).await? {
-            State::Business(business) if sees(ctx, &business.path) => Ok(business),
+            State::Business(business) if sees(ctx, tree.path(id)) => App::placed(&tree, business),
             _ => Err(Error::NotFound { what: "business" }),
         }
     }
@@ -57,8 +61,9 @@ impl App {
     /// # Errors
     /// [`Error::NotFound`], or the journal.
     pub async fn api_key(&self, ctx: &Ctx, id: ApiKeyId) -> Result<ApiKey, Error> {
+        let tree = self.tree(ctx.tenant).await?;
         match self.state(ctx.tenant, id).await? {
-            State::ApiKey(key) if sees(ctx, &key.issued.path) => Ok(key),
+            State::ApiKey(key) if sees(ctx, tree.path_of(&key)) => Ok(key),
             _ => Err(Error::NotFound { what: "API key" }),
         }
     }

@@ -5,6 +5,7 @@ use ids::BusinessId;
 use money::Currency;
 
 use crate::Error;
+use crate::domain::Status;
 
 /// How issues are valued.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -20,7 +21,8 @@ pub enum Costing {
 pub struct Business {
     /// Its id.
     pub id: BusinessId,
-    /// From the master business down to this one, both included. Never empty.
+    /// From the master business down to this one, both included, as the tree says when it was read; in stored
+    /// rows the business alone. Never empty.
     pub path: Vec<BusinessId>,
     /// The name on documents.
     pub legal_name: String,
@@ -40,6 +42,24 @@ pub struct Business {
     pub created_at: Instant,
     /// When it last changed.
     pub updated_at: Instant,
+}
+
+/// A business and its place in the tree.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Placed {
+    /// The business, with its path of today.
+    pub business: Business,
+    /// What it may do by itself.
+    pub status: Status,
+    /// How often place or status changed.
+    pub changes: u64,
+}
+
+impl Placed {
+    /// Grows with every change of the business, of its place and of its status.
+    pub fn revision(&self) -> u64 {
+        self.business.revision + self.changes
+    }
 }
 
 /// A business to be made.

@@ -4,10 +4,10 @@ use ids::{AggregateId, ApiKeyId, BusinessId, RoleId, TenantId};
 use journal::Aggregate as _;
 use journal::store::Head;
 
-use super::{KIND_ACCESS, KIND_STATE};
-use crate::domain::{Access, AccessEvent, Event, State};
+use super::{KIND_ACCESS, KIND_STATE, KIND_TREE};
+use crate::domain::{Access, AccessEvent, Event, State, Status, Tree, TreeEvent};
 
-/// What has this history: `biz_…`, `key_…`, `ten_…`, `rol_…`, `asg_…`.
+/// What has this history: `biz_…`, `key_…`, `ten_…`, `rol_…`, `asg_…`; for the tree its master business.
 #[must_use]
 pub fn resource(head: &Head, aggregate: AggregateId) -> Option<String> {
     let id = *aggregate.as_bytes();
@@ -20,6 +20,7 @@ pub fn resource(head: &Head, aggregate: AggregateId) -> Option<String> {
             State::Business(_) => BusinessId::from_bytes(id).to_string(),
             State::ApiKey(_) => ApiKeyId::from_bytes(id).to_string(),
         }),
+        KIND_TREE => Tree::from_header(header).ok()?.master.map(|master| master.to_string()),
         KIND_ACCESS => Some(match Access::from_header(header).ok()? {
             Access::Unborn => return None,
             Access::Role(_) => RoleId::from_bytes(id).to_string(),
@@ -43,6 +44,14 @@ pub fn action(kind: u8, event: &[u8]) -> Option<&'static str> {
             Event::KeyRevoked => "tenant.api_key.revoked",
             Event::KeyRotated(_) => "tenant.api_key.rotated",
             Event::KeyUsed { .. } => "tenant.api_key.used",
+        }),
+        KIND_TREE => Some(match Tree::decode(event).ok()? {
+            TreeEvent::Planted { .. } => "tenant.tree.planted",
+            TreeEvent::Added { .. } => "tenant.business.placed",
+            TreeEvent::Moved { .. } => "tenant.business.moved",
+            TreeEvent::StatusChanged { status: Status::Active, .. } => "tenant.business.reactivated",
+            TreeEvent::StatusChanged { status: Status::Suspended, .. } => "tenant.business.suspended",
+            TreeEvent::StatusChanged { status: Status::Closed, .. } => "tenant.business.closed",
         }),
         KIND_ACCESS => Some(match Access::decode(event).ok()? {
             AccessEvent::RoleCreated(_) => "tenant.role.created",

@@ -2,7 +2,7 @@
 //!
 //! | where | key | value | serves | grows to |
 //! |---|---|---|---|---|
-//! | index [`BUSINESSES`] | path of the business, 16 bytes per level | header of the business | `ListBusinesses` in the order of the tree, from the caller's business down | businesses of a tenant |
+//! | index [`BUSINESSES`] | id of the business: by age | header of the business | `ListBusinesses`; the tree tells which of them the caller may see | businesses of a tenant |
 //! | index [`KEYS`] | id of the key: by age | header of the key | `ListApiKeys` | keys of a tenant |
 //! | index [`ROLES`] | code of the role | header of the role | `ListRoles` | roles of a tenant |
 //! | index [`ASSIGNMENTS`] | id of the assignment: by age | header of the assignment | `ListAssignments` | assignments of a tenant, the revoked ones too |
@@ -17,14 +17,15 @@
 mod access;
 mod codec;
 pub mod describe;
+mod tree;
 mod verify;
 
 use bytes::Bytes;
 use calendar::Instant;
-use ids::BusinessId;
 use journal::{Aggregate, Changes, Damage, Need, Seq};
 
 pub(crate) use access::{assigned_key, role_id};
+pub use tree::tree_id;
 pub use verify::verify_aggregate;
 
 use crate::Error;
@@ -42,17 +43,14 @@ pub const ASSIGNMENTS: u16 = 0x0112;
 pub const ASSIGNED: u16 = 0x0113;
 /// Kind of tenants, businesses, keys and directory entries.
 pub const KIND_STATE: u8 = 1;
+/// Kind of the tree of businesses.
+pub const KIND_TREE: u8 = 2;
 /// Kind of roles and assignments.
 pub const KIND_ACCESS: u8 = 5;
 /// Claim of a slug.
 pub const SLUG: u16 = 0x0101;
 /// Claim of a key's id.
 pub const KEY: u16 = 0x0102;
-
-/// Key of a business in [`BUSINESSES`]; those below it begin with it.
-pub(crate) fn tree_key(path: &[BusinessId]) -> Bytes {
-    path.iter().flat_map(|id| *id.as_bytes()).collect()
-}
 
 impl Aggregate for State {
     type Command = Command;
@@ -86,7 +84,9 @@ impl Aggregate for State {
             _ => {}
         }
         match self {
-            State::Business(business) => changes.index(BUSINESSES, tree_key(&business.path), self.header()),
+            State::Business(business) => {
+                changes.index(BUSINESSES, business.id.as_bytes().to_vec(), self.header());
+            }
             State::ApiKey(key) => changes.index(KEYS, key.issued.id.as_bytes().to_vec(), self.header()),
             State::Unborn | State::Directory(_) | State::Tenant(_) => {}
         }

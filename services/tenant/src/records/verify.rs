@@ -7,10 +7,10 @@ use journal::store::Head;
 use journal::verify::Finding;
 use journal::{Journal, Scope, SharedStore, SystemEnv};
 
-use super::{KIND_ACCESS, KIND_STATE};
-use crate::domain::{Access, State};
+use super::{KIND_ACCESS, KIND_STATE, KIND_TREE};
+use crate::domain::{Access, State, Tree};
 
-/// Re-computes one aggregate of the service from its entries: hash chain and header.
+/// Re-computes one aggregate of the service from its entries: hash chain, header and rows.
 ///
 /// # Errors
 /// When the store cannot answer; damage is a finding.
@@ -25,6 +25,7 @@ pub async fn verify_aggregate(
     let [kind, _] = head.format.to_be_bytes();
     match kind {
         KIND_STATE => Journal::<State>::new(store, env).verify(scope, head, |_, _, _| Ok(())).await,
+        KIND_TREE => Journal::<Tree>::new(store, env).verify(scope, head, |_, _, _| Ok(())).await,
         KIND_ACCESS => Journal::<Access>::new(store, env).verify(scope, head, |_, _, _| Ok(())).await,
         other => {
             Ok(Finding { entries: 0, faults: vec![format!("the tenant service knows no kind {other}")] })

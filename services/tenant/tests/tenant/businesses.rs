@@ -82,9 +82,8 @@ async fn what_the_server_sets_cannot_be_changed() {
     };
     let foreign =
         Business { base_currency: "USD".to_owned(), country: "US".to_owned(), ..Business::default() };
-    check(foreign, &[], &[("business.country", "OUTPUT_ONLY"), ("business.base_currency", "OUTPUT_ONLY")])
-        .await;
-    check(Business::default(), &["costScale"], &[("business.cost_scale", "OUTPUT_ONLY")]).await;
+    check(foreign, &[], &[("business.country", "IMMUTABLE"), ("business.base_currency", "IMMUTABLE")]).await;
+    check(Business::default(), &["costScale"], &[("business.cost_scale", "IMMUTABLE")]).await;
     check(Business::default(), &["colour"], &[("business.colour", "UNKNOWN_FIELD")]).await;
     check(Business::default(), &["legal_name"], &[("business.legal_name", "REQUIRED")]).await;
     check(Business::default(), &["costing_method"], &[("business.costing_method", "REQUIRED")]).await;

@@ -12,7 +12,7 @@ use proto::tenant::v1::access_service_client::AccessServiceClient;
 use proto::tenant::v1::tenant_service_client::TenantServiceClient;
 use proto::tenant::v1::*;
 use rpc::{Guard, Minter, Permissions, Principal, Transport, Verifier, header};
-use tenant::domain::{Command, Costing, NewBusiness};
+use tenant::domain::Costing;
 use tenant::{BootstrapTenant, Config, Service};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
@@ -107,29 +107,17 @@ impl World {
 
     /// Makes a business below `parents`, from the master down.
     pub(crate) async fn below(&self, owner: &Principal, parents: &[BusinessId]) -> BusinessId {
-        let mut random = [0; 16];
-        SystemEnv.random(&mut random);
-        let id = BusinessId::from_bytes(random);
-        let command = Command::CreateBusiness(NewBusiness {
-            id,
-            parents: parents.to_vec(),
+        let business = Business {
+            parent_id: parents.last().map(ToString::to_string).unwrap_or_default(),
             legal_name: "Acme Süd".to_owned(),
             country: "DE".to_owned(),
-            base_currency: Currency::parse("EUR").unwrap(),
-            cost_scale: 2,
-            costing: Costing::Fifo,
-        });
-        let meta = journal::Meta {
-            actor: journal::Actor { kind: "system".to_owned(), id: "test".to_owned() },
-            key: journal::KeyHash(random[..9].try_into().unwrap()),
-            fingerprint: [0; 16],
-            keep: journal::Keep::No,
-            request_id: String::new(),
+            base_currency: "EUR".to_owned(),
+            costing_method: CostingMethod::Fifo.into(),
+            ..Business::default()
         };
-        let scope = journal::Scope { tenant: owner.tenant, aggregate: id.into() };
-        let journal = self.service.app().journal();
-        journal.submit(scope, journal::Request { command, meta }).await.unwrap();
-        id
+        let request = self.request(owner, CreateBusinessRequest { business: Some(business) });
+        let made = self.client.clone().create_business(request).await.unwrap().into_inner();
+        BusinessId::parse(&made.id).unwrap()
     }
 
     pub(crate) async fn role(
