@@ -30,8 +30,9 @@ macro_rules! all {
     ($world:expr, $client:expr, $caller:expr, $method:ident, $request:ident, $items:ident, $size:expr) => {{
         let (mut all, mut page_token, mut denied) = (vec![], String::new(), false);
         loop {
-            let request =
-                $world.request($caller, $request { page_size: $size, page_token, ..Default::default() });
+            let mut asked = $request::default();
+            (asked.page_size, asked.page_token) = ($size, page_token);
+            let request = $world.request($caller, asked);
             match $client.clone().$method(request).await {
                 Ok(page) => {
                     let page = page.into_inner();
