@@ -10,6 +10,7 @@ use proto::tenant::v1::tenant_service_client::TenantServiceClient;
 use recent::Recent;
 use rpc::{Bar, Clock, Minter, Permissions, Principal, Refused, Token};
 use sha2::{Digest as _, Sha256};
+use tonic_types::StatusExt as _;
 
 use crate::Error;
 
@@ -119,6 +120,9 @@ impl Credentials {
         let answer = answer.map_err(|status| match status.code() {
             tonic::Code::Unauthenticated => Refused::Unauthenticated.into(),
             tonic::Code::NotFound => Error::UnknownBusiness,
+            tonic::Code::FailedPrecondition if reason(&status) == "TENANT_KEY_DESTROYED" => {
+                Error::KeyDestroyed
+            }
             tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => Error::Unreachable,
             code => {
                 tracing::error!(%code, "the tenant service cannot check a credential: {}", status.message());
@@ -140,6 +144,11 @@ impl Credentials {
         let token = self.minter.mint_barred(&principal, bar);
         Ok(Known { bar, permissions: principal.permissions, token, until_ms })
     }
+}
+
+/// Why a service refused.
+fn reason(status: &tonic::Status) -> String {
+    status.get_details_error_info().map_or_else(String::new, |info| info.reason)
 }
 
 /// The credential of `Authorization: Bearer …`, if there is exactly one.

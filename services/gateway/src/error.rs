@@ -35,6 +35,9 @@ pub enum Error {
     /// Too many requests at the same time.
     #[error("too many requests at the same time, try again")]
     Overloaded,
+    /// The key that sealed the data of the tenant was destroyed, with the credential.
+    #[error("the key that sealed the data of this tenant was destroyed")]
+    KeyDestroyed,
     /// A service is away.
     #[error("the service cannot be reached, try again")]
     Unreachable,
@@ -69,6 +72,7 @@ impl Problem for Error {
             }
             Error::Refused(refused) => refused.code(),
             Error::Overloaded | Error::Unreachable => Code::Unavailable,
+            Error::KeyDestroyed => Code::FailedPrecondition,
             Error::DeadlineExceeded => Code::DeadlineExceeded,
             Error::Internal => Code::Internal,
         }
@@ -85,6 +89,7 @@ impl Problem for Error {
             Error::UnknownBusiness => "NOT_FOUND",
             Error::Refused(refused) => refused.reason(),
             Error::Overloaded => "OVERLOADED",
+            Error::KeyDestroyed => "TENANT_KEY_DESTROYED",
             Error::Unreachable => "UNAVAILABLE",
             Error::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Error::Internal => "INTERNAL",

@@ -8,6 +8,8 @@
 //!   `valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*measured*'` it counts instructions, and that
 //!   figure does not depend on what else the machine does.
 //!
+//! With `sealed` as the last argument, behind ITEMS, values are sealed as on disk.
+//!
 //! WORK is `post`, `balance`, `batch` (100 postings, all or none), `each` (100, each by itself), and for `inside` also
 //! `rest` (a posting as JSON).
 
@@ -36,6 +38,7 @@ use proto::stock::v1::{
     BatchPostMovementsRequest, CreateLocationRequest, GetBalanceRequest, Location, MovementDraft,
     PostMovementRequest, Source,
 };
+use sealed::{Keyring, SealedStore};
 use server::platform::{AuditKeys, Parts, Platform};
 use tonic::transport::{Channel, Endpoint};
 
@@ -68,7 +71,8 @@ struct World {
 }
 
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    let sealed = args.pop_if(|last| last == "sealed").is_some();
     let work = match args.get(1).map_or("post", String::as_str) {
         "post" => Work::Post,
         "balance" => Work::Balance,
@@ -81,16 +85,20 @@ fn main() {
         |at: usize, default: u64| args.get(at).map_or(default, |text| text.parse().expect("a number"));
     let (in_flight, calls, items) = (number(2, 64), number(3, 100_000), number(4, 10_000));
     match args.first().map(String::as_str) {
-        Some("loopback") => loopback(work, in_flight, calls, items),
-        Some("inside") => inside(work, calls, items),
+        Some("loopback") => loopback(work, in_flight, calls, items, sealed),
+        Some("inside") => inside(work, calls, items, sealed),
         _ => panic!("loopback or inside?"),
     }
 }
 
-fn platform() -> Platform {
-    let store = || -> SharedStore { Arc::new(MemoryStore::default()) };
-    let (tenant, catalog, stock) = (store(), store(), store());
-    let audit = store();
+fn platform(sealed: bool) -> Platform {
+    let keyring = Arc::new(Keyring::in_memory().expect("randomness"));
+    let store = |service| -> SharedStore {
+        let store = Arc::new(MemoryStore::default());
+        if sealed { Arc::new(SealedStore::new(store, Arc::clone(&keyring), service)) } else { store }
+    };
+    let (tenant, catalog, stock) = (store("tenant"), store("catalog"), store("stock"));
+    let audit = store("audit");
     let audit_keys = AuditKeys { log: [8; 32], witness: [9; 32], memory: Arc::new(ShortMemory::default()) };
     let gateway = gateway::Config::default();
     let parts = Parts { tenant, catalog, stock, audit, audit_keys, feeds: None, pepper: [7; 32], gateway };
@@ -212,7 +220,7 @@ fn next() -> String {
 
 // Over sockets.
 
-fn loopback(work: Work, in_flight: u64, calls: u64, items: u64) {
+fn loopback(work: Work, in_flight: u64, calls: u64, items: u64, sealed: bool) {
     let server = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVER_THREADS)
         .thread_name("serving")
@@ -227,7 +235,7 @@ fn loopback(work: Work, in_flight: u64, calls: u64, items: u64) {
         .expect("a runtime");
     let (sender, url) = std::sync::mpsc::channel();
     server.spawn(async move {
-        let platform = platform();
+        let platform = platform(sealed);
         let world = World::make(&platform, items).await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         platform.gateway.set_ready(true);
@@ -328,9 +336,9 @@ fn serving() -> Duration {
 
 // Inside the process.
 
-fn inside(work: Work, calls: u64, items: u64) {
+fn inside(work: Work, calls: u64, items: u64, sealed: bool) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let platform = platform();
+    let platform = platform(sealed);
     platform.gateway.set_ready(true);
     let world = runtime.block_on(World::make(&platform, items));
     let requests = |count: u64| (0..count).map(|_| request(&world, work)).collect::<Vec<_>>();

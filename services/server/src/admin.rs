@@ -1,6 +1,8 @@
 //! The door for commands on the same machine: a socket in the data folder, for the user who runs the server.
 //!
 //! A caller sends one line that names what it wants. `backup 1`: the server answers with a backup, as a stream.
+//! `keys 1 ` and a request of [`crate::keys`] as JSON: the server does it and answers with JSON, before which spaces
+//! may come while it is at work.
 //! `owner-key 1 <slug>`: it answers with one line, `ok ` and a new owner's key of the tenant, or `no ` and why not.
 
 use std::fs::{self, File, Permissions};
@@ -15,13 +17,17 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use sealed::Keyring;
 use tracing::{info, warn};
 
 use crate::backup::Source;
+use crate::keys;
 
 const NAME: &str = "admin.sock";
 /// What asks for a backup.
 pub(crate) const BACKUP: &[u8] = b"backup 1\n";
+/// What is before a request about keys.
+pub(crate) const KEYS: &str = "keys 1 ";
 /// What asks for a new owner's key; the slug of the tenant follows.
 pub(crate) const OWNER_KEY: &str = "owner-key 1 ";
 /// Longest question or one-line answer, in bytes.
@@ -37,6 +43,8 @@ const CALLERS_MAX: usize = 8;
 pub(crate) struct Door {
     /// Backups.
     pub(crate) source: Source,
+    /// The keys that seal what is stored.
+    pub(crate) keyring: Arc<Keyring>,
     /// What the operator may do for a tenant.
     pub(crate) tenants: tenant::App,
     /// Where that runs.
@@ -192,6 +200,14 @@ fn answer(door: &Door, caller: &UnixStream) -> io::Result<()> {
     let Some(line) = line.strip_suffix('\n') else {
         return Err(io::Error::other("the question is not whole"));
     };
+    let mut to = caller;
+    if let Some(request) = line.strip_prefix(KEYS) {
+        let request = serde_json::from_str(request)?;
+        let answer = keys::answer(&door.keyring, &request, || {
+            let _ = to.write_all(b" "); // it is done all the same if nobody waits any more
+        });
+        return to.write_all(serde_json::to_string(&answer)?.as_bytes());
+    }
     let answer = match line.strip_prefix(OWNER_KEY) {
         Some(slug) => {
             let made = door.runtime.block_on(door.tenants.replace_owner_key(slug));
@@ -199,7 +215,6 @@ fn answer(door: &Door, caller: &UnixStream) -> io::Result<()> {
         }
         None => Err("this version does not know that command".to_owned()),
     };
-    let mut to = caller;
     match answer {
         Ok(text) => writeln!(to, "ok {text}"),
         Err(why) => writeln!(to, "no {why}"),

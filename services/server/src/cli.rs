@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::ProgressState;
 
-use crate::{backup, export, import, init, memory, owner_key, restore, serve, verify, verify_audit};
+use crate::{backup, export, import, init, keys, memory, owner_key, restore, serve, verify, verify_audit};
 
 const AFTER_HELP: &str = "\
 Begin with `cargo-pilot serve --demo`: it prints a URL and an API key to try.
@@ -64,6 +64,10 @@ enum Command {
     ///
     /// The file is read to its end first: nothing is made from a damaged one.
     Restore(Restore),
+    /// Rotates or destroys the keys that seal what is stored.
+    ///
+    /// On the folder of a running server or of a stopped one.
+    Keys(KeysArgs),
 }
 
 /// `serve`.
@@ -72,6 +76,9 @@ pub struct Serve {
     /// Folder of all data; made if it does not exist.
     #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
     pub data: PathBuf,
+    /// File of the root key, which wraps the keys of tenants; `secrets/root-key` in the data folder when absent.
+    #[arg(long, value_name = "FILE", env = "CARGO_PILOT_ROOT_KEY")]
+    pub root_key: Option<PathBuf>,
     /// Makes a demo tenant with sample data, unless it is there.
     #[arg(long)]
     pub demo: bool,
@@ -95,6 +102,9 @@ pub struct Init {
     /// Folder of all data; made if it does not exist.
     #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
     pub data: PathBuf,
+    /// File of the root key, which wraps the keys of tenants; `secrets/root-key` in the data folder when absent.
+    #[arg(long, value_name = "FILE", env = "CARGO_PILOT_ROOT_KEY")]
+    pub root_key: Option<PathBuf>,
     /// Short name of the tenant: lower-case letters, digits and `-`.
     #[arg(long, default_value = "main")]
     pub slug: String,
@@ -124,6 +134,9 @@ pub struct OwnerKey {
     /// Folder of all data.
     #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
     pub data: PathBuf,
+    /// File of the root key, which wraps the keys of tenants; `secrets/root-key` in the data folder when absent.
+    #[arg(long, value_name = "FILE", env = "CARGO_PILOT_ROOT_KEY")]
+    pub root_key: Option<PathBuf>,
     /// Short name of the tenant.
     #[arg(long, default_value = "main")]
     pub slug: String,
@@ -174,6 +187,9 @@ pub struct Verify {
     /// Folder of all data.
     #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
     pub data: PathBuf,
+    /// File of the root key, which wraps the keys of tenants; `secrets/root-key` in the data folder when absent.
+    #[arg(long, value_name = "FILE", env = "CARGO_PILOT_ROOT_KEY")]
+    pub root_key: Option<PathBuf>,
     /// Prints one line of JSON.
     #[arg(long)]
     pub json: bool,
@@ -249,6 +265,9 @@ pub struct Backup {
     /// Folder of all data.
     #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
     pub data: PathBuf,
+    /// File of the root key, which wraps the keys of tenants; `secrets/root-key` in the data folder when absent.
+    #[arg(long, value_name = "FILE", env = "CARGO_PILOT_ROOT_KEY")]
+    pub root_key: Option<PathBuf>,
     /// File to write; it must not exist.
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
@@ -269,9 +288,68 @@ pub struct Restore {
     /// Restores this tenant alone (its id, ten_…): what it has in the folder is replaced, others are not touched.
     #[arg(long, value_name = "TENANT")]
     pub tenant: Option<String>,
+    /// File of the root key of the folder, to see before a tenant is restored whether its key was destroyed.
+    #[arg(long, value_name = "FILE", env = "CARGO_PILOT_ROOT_KEY")]
+    pub root_key: Option<PathBuf>,
     /// Only reads the file, and says whether it is whole and what it holds.
     #[arg(long)]
     pub check: bool,
+    /// Prints one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `keys`.
+#[derive(Debug, Args)]
+pub struct KeysArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub what: KeysWhat,
+}
+
+/// What is done with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysWhat {
+    /// Makes a new version of each tenant's key: what is written from now on is sealed with it.
+    ///
+    /// What is there opens as before. Nobody waits for it.
+    Rotate(RotateKeys),
+    /// Destroys the key of one tenant: nothing of it, in no backup either, can be read again by anybody.
+    Destroy(DestroyKey),
+}
+
+/// `keys rotate`.
+#[derive(Debug, Args)]
+pub struct RotateKeys {
+    /// Folder of all data.
+    #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
+    pub data: PathBuf,
+    /// File of the root key, which wraps the keys of tenants; `secrets/root-key` in the data folder when absent.
+    #[arg(long, value_name = "FILE", env = "CARGO_PILOT_ROOT_KEY")]
+    pub root_key: Option<PathBuf>,
+    /// Only this tenant's (its id, ten_…).
+    #[arg(long, value_name = "TENANT")]
+    pub tenant: Option<String>,
+    /// Prints one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `keys destroy`.
+#[derive(Debug, Args)]
+pub struct DestroyKey {
+    /// Folder of all data.
+    #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
+    pub data: PathBuf,
+    /// File of the root key, which wraps the keys of tenants; `secrets/root-key` in the data folder when absent.
+    #[arg(long, value_name = "FILE", env = "CARGO_PILOT_ROOT_KEY")]
+    pub root_key: Option<PathBuf>,
+    /// The tenant (its id, ten_…).
+    #[arg(long, value_name = "TENANT")]
+    pub tenant: String,
+    /// Says that this is meant: it cannot be undone.
+    #[arg(long, required = true)]
+    pub for_good: bool,
     /// Prints one line of JSON.
     #[arg(long)]
     pub json: bool,
@@ -334,6 +412,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Export(Export { what: ExportWhat::Audit(audit) }) => export::run(&audit),
         Command::Backup(backup) => backup::run(&backup),
         Command::Restore(restore) => restore::run(&restore),
+        Command::Keys(KeysArgs { what }) => keys::run(&what),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

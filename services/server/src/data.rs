@@ -8,6 +8,8 @@
 //! DIR/secrets/audit-witness-key           co-signs them
 //! DIR/audit-witness/                      the last head of each audit log that was co-signed
 //! DIR/secrets/demo-api-key                the demo tenant's key, so that it can be shown again
+//! DIR/secrets/root-key                    wraps the keys of tenants; may be elsewhere, and is in no backup
+//! DIR/keys/ten_…                          the keys that seal what is stored of a tenant, wrapped
 //! DIR/server.url  DIR/admin.sock          while a server runs
 //! DIR/restoring                           while a backup is being restored: nothing else uses the folder
 //! ```
@@ -20,15 +22,17 @@ use std::sync::Arc;
 
 use audit::witness::Memory;
 use journal_embedded::{EmbeddedStore, OpenError, Options};
+use sealed::{Keyring, SealedStore};
 
 use crate::cli::{Failure, complain};
+use crate::keys::{self, Keys};
 use crate::platform::{AuditKeys, Feeds, Parts, Platform};
 use crate::restore;
 
 /// First line of the file `layout`, before its version.
 const LAYOUT: &str = "cargo-pilot data ";
-/// Newest layout that this version reads and writes.
-const LAYOUT_VERSION: u32 = 1;
+/// The layout that this version reads and writes. In layout 1, of development versions, values were not sealed.
+const LAYOUT_VERSION: u32 = 2;
 const MIB: u64 = 1024 * 1024;
 /// The stores, the bytes of blocks that each keeps in memory, and the bytes of records that each collects before it
 /// writes tables; a segment of its log is half as long.
@@ -44,12 +48,18 @@ pub(crate) fn store_names() -> [&'static str; STORES.len()] {
     STORES.map(|(name, ..)| name)
 }
 
+/// A store of a service, as the service sees it: values are sealed on their way in and opened on their way out.
+pub(crate) type Sealed = Arc<SealedStore<EmbeddedStore>>;
+
 /// The stores of all services, and the secrets.
 pub(crate) struct Stores {
-    pub(crate) tenant: Arc<EmbeddedStore>,
-    pub(crate) catalog: Arc<EmbeddedStore>,
-    pub(crate) stock: Arc<EmbeddedStore>,
-    pub(crate) audit: Arc<EmbeddedStore>,
+    pub(crate) tenant: Sealed,
+    pub(crate) catalog: Sealed,
+    pub(crate) stock: Sealed,
+    pub(crate) audit: Sealed,
+    /// The same stores with what they hold as it is stored, sealed.
+    raw: [(&'static str, Arc<EmbeddedStore>); STORES.len()],
+    keyring: Arc<Keyring>,
     pepper: [u8; 32],
     audit_key: [u8; 32],
     audit_witness_key: [u8; 32],
@@ -57,14 +67,17 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
-    /// Opens or makes the stores below `data`.
-    pub(crate) fn open(data: &Path, accept_loss: bool) -> Result<Stores, Failure> {
+    /// Opens or makes the stores below `data`. The root key is `root_key`, or in the folder.
+    pub(crate) fn open(data: &Path, root_key: Option<&Path>, accept_loss: bool) -> Result<Stores, Failure> {
         restore::refuse_unfinished(data)?;
         make_folder(data)?;
         let made = read_layout(data)?;
         // A store or secret that was there once is never made anew: that would be a silent loss.
         if !accept_loss && let Some(lost) = made.iter().find(|name| !is_store(data, name)) {
             return Err(damaged(data, data, &format!("the folder '{lost}' is missing")));
+        }
+        if !accept_loss && !made.is_empty() && !data.join(keys::FOLDER).is_dir() {
+            return Err(damaged(data, data, &format!("the folder '{}' is missing", keys::FOLDER)));
         }
         let open = |(name, cache_bytes, generation_bytes): (&str, u64, usize)| {
             let path = data.join(name);
@@ -81,6 +94,12 @@ impl Stores {
         };
         let [tenant, catalog, stock, audit] = STORES;
         let (tenant, catalog, stock, audit) = (open(tenant)?, open(catalog)?, open(stock)?, open(audit)?);
+        // The stores are locked from here on: nobody else uses the keys.
+        let keyring = Arc::new(Keys::of(data, root_key).open(made.is_empty())?);
+        let raw = [("tenant", tenant), ("catalog", catalog), ("stock", stock), ("audit", audit)];
+        let [tenant, catalog, stock, audit] = raw
+            .clone()
+            .map(|(service, store)| Arc::new(SealedStore::new(store, Arc::clone(&keyring), service)));
         let kept = |store: &str| !accept_loss && made.iter().any(|name| name == store);
         let pepper = secret(data, "pepper", "the key of the API keys", kept("tenant"))?;
         let audit_key = secret(data, "audit-key", "the key of the audit log", kept("audit"))?;
@@ -90,11 +109,11 @@ impl Stores {
             write_layout(data)?;
         }
         let data = data.to_owned();
-        Ok(Stores { tenant, catalog, stock, audit, pepper, audit_key, audit_witness_key, data })
+        Ok(Stores { tenant, catalog, stock, audit, raw, keyring, pepper, audit_key, audit_witness_key, data })
     }
 
     /// Opens the stores of a folder that must exist.
-    pub(crate) fn open_existing(data: &Path) -> Result<Stores, Failure> {
+    pub(crate) fn open_existing(data: &Path, root_key: Option<&Path>) -> Result<Stores, Failure> {
         restore::refuse_unfinished(data)?;
         match fs::metadata(data.join("tenant")) {
             Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::Usage(format!(
@@ -102,7 +121,7 @@ impl Stores {
                 data.display()
             ))),
             Err(error) => Err(io_failure(&data.join("tenant"), "cannot be read", &error)),
-            Ok(_) => Stores::open(data, false),
+            Ok(_) => Stores::open(data, root_key, false),
         }
     }
 
@@ -130,14 +149,20 @@ impl Stores {
         Platform::start(parts).map_err(Failure::Machine)
     }
 
-    /// All stores, with their names. Whoever does something with every one of them takes them from here.
-    pub(crate) fn named(&self) -> [(&'static str, &Arc<EmbeddedStore>); STORES.len()] {
-        [("tenant", &self.tenant), ("catalog", &self.catalog), ("stock", &self.stock), ("audit", &self.audit)]
+    /// All stores as they are stored, with their names. Whoever does something with every one of them takes them
+    /// from here.
+    pub(crate) fn named(&self) -> &[(&'static str, Arc<EmbeddedStore>); STORES.len()] {
+        &self.raw
+    }
+
+    /// The keys that seal what is stored.
+    pub(crate) fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
     }
 
     /// Finishes what waits to be written. Blocks.
     pub(crate) fn close(&self) {
-        for (_, store) in self.named().into_iter().rev() {
+        for (_, store) in self.raw.iter().rev() {
             store.close();
         }
     }
@@ -176,17 +201,26 @@ pub(crate) fn read_layout(data: &Path) -> Result<Vec<String>, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         text => text.map_err(|error| io_failure(&path, "cannot be read", &error))?,
     };
+    parse_layout(data, &text).ok_or_else(|| damaged(data, data, "the file 'layout' is malformed"))?
+}
+
+/// The stores of a layout that was read from `from`, a folder or a backup; `None` if it is malformed.
+pub(crate) fn parse_layout(from: &Path, text: &str) -> Option<Result<Vec<String>, Failure>> {
     let mut lines = text.lines();
-    let version = lines.next().and_then(|line| line.strip_prefix(LAYOUT)?.parse::<u32>().ok());
-    match version {
-        Some(version) if version <= LAYOUT_VERSION => Ok(lines.map(str::to_owned).collect()),
-        Some(version) => Err(Failure::Machine(format!(
-            "'{}' has layout {version}, this version of cargo-pilot reads up to layout {LAYOUT_VERSION}: use \
-             the newer version that wrote it",
-            data.display()
-        ))),
-        None => Err(damaged(data, data, "the file 'layout' is malformed")),
-    }
+    let version = lines.next()?.strip_prefix(LAYOUT)?.parse::<u32>().ok()?;
+    let refused = |what: &str| {
+        Failure::Machine(format!(
+            "'{}' has layout {version}, this version of cargo-pilot reads layout {LAYOUT_VERSION}: {what}",
+            from.display()
+        ))
+    };
+    Some(match version {
+        LAYOUT_VERSION => Ok(lines.map(str::to_owned).collect()),
+        0..LAYOUT_VERSION => Err(refused(
+            "values were not sealed then, in development versions; make a new folder and import into it",
+        )),
+        _ => Err(refused("use the newer version that wrote it")),
+    })
 }
 
 fn write_layout(data: &Path) -> Result<(), Failure> {
@@ -216,7 +250,7 @@ pub(crate) fn failure(data: &Path, error: OpenError) -> Failure {
     }
 }
 
-fn damaged(data: &Path, path: &Path, what: &str) -> Failure {
+pub(crate) fn damaged(data: &Path, path: &Path, what: &str) -> Failure {
     Failure::Machine(format!(
         "the data in '{}' is damaged: {what}. Keep a copy of '{data}' as it is, then restore the whole folder, \
          never single files of it, from the newest backup and check it with `cargo-pilot verify`. Without a \

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`cli`] (commands and exit codes), `data` (the data folder), `platform` (all
 //! services in one process), `serve`, `demo`, `init`, `owner_key`, `import`, `verify`,
-//! `export` and `verify_audit` (audit logs as files), `backup` with `admin` (the door of a running server), `restore`.
+//! `keys` (root key, rotation, destruction), `export` and `verify_audit` (audit logs as files), `backup` with `admin` (the door of a running server), `restore`.
 
 mod admin;
 mod backup;
@@ -12,6 +12,7 @@ mod demo;
 mod export;
 mod import;
 mod init;
+mod keys;
 mod memory;
 mod owner_key;
 pub mod platform;

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &OwnerKey) -> Result<(), Failure> {
 
 /// On a folder whose server is stopped.
 async fn make(args: &OwnerKey) -> Result<Result<String, String>, Failure> {
-    let stores = Stores::open_existing(&args.data)?;
+    let stores = Stores::open_existing(&args.data, args.root_key.as_deref())?;
     let platform = stores.platform(gateway::Config::default())?;
     let made = platform.tenant.app().replace_owner_key(&args.slug).await;
     stores.close();

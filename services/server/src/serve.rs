@@ -1,6 +1,7 @@
 //! `serve`: all services in one process, until a signal.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -45,7 +46,7 @@ async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
         ))
     })?;
     let address = listener.local_addr().map_err(|error| Failure::Machine(error.to_string()))?;
-    let stores = Stores::open(data, args.accept_loss)?;
+    let stores = Stores::open(data, args.root_key.as_deref(), args.accept_loss)?;
     let platform = stores.platform(settings.gateway)?;
     let key = if args.demo { Some(demo::prepare(&platform, data).await?) } else { data::demo_key(data) };
 
@@ -53,6 +54,7 @@ async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
     let running = data::Running::at(data, &url);
     let door = Door {
         source: stores.source(data),
+        keyring: Arc::clone(stores.keyring()),
         tenants: platform.tenant.app().clone(),
         runtime: tokio::runtime::Handle::current(),
     };

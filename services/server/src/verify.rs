@@ -2,14 +2,12 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
 
 use ids::{AggregateId, TenantId};
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::SharedStore;
 use journal::store::{Head, Store as _};
 use journal::verify::Finding;
-use journal_embedded::EmbeddedStore;
 use problem::Problem as _;
 use serde_json::json;
 
@@ -44,7 +42,7 @@ impl Report {
 pub(crate) fn run(args: &Verify) -> Result<(), Failure> {
     cli::log_warnings()?;
     let data = args.data.as_path();
-    let stores = Stores::open_existing(data)?;
+    let stores = Stores::open_existing(data, args.root_key.as_deref())?;
     let report = cli::run_async(all(&stores, args.json))?;
     stores.close();
     print(data, args.json, &report);
@@ -64,20 +62,15 @@ async fn all(stores: &Stores, json: bool) -> Result<Report, Failure> {
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({rate})") {
         bar.set_style(style.with_key("rate", cli::rate));
     }
-    let services: [(&'static str, Arc<EmbeddedStore>); 4] = [
-        ("tenant", stores.tenant.clone()),
-        ("catalog", stores.catalog.clone()),
-        ("stock", stores.stock.clone()),
-        ("audit", stores.audit.clone()),
-    ];
-    for (service, store) in services {
-        let faults = store.check_files().map_err(|error| {
+    let sealed = [&stores.tenant, &stores.catalog, &stores.stock, &stores.audit];
+    for ((service, raw), store) in stores.named().iter().zip(sealed) {
+        let faults = raw.check_files().map_err(|error| {
             Failure::Machine(format!(
                 "the files of '{service}' cannot be read: {error}; check the disk, then start again"
             ))
         })?;
         faults.into_iter().for_each(|fault| report.fault(format!("{service}: {fault}")));
-        let store: SharedStore = store;
+        let store: SharedStore = store.clone();
         match one(service, &store, &mut report, &bar).await {
             // Bytes that cannot be read are a fault like any other, and the next store may tell more.
             Err(journal::Error::Damaged(damage)) => report.fault(format!("{service}: {damage}")),
@@ -90,7 +83,9 @@ async fn all(stores: &Stores, json: bool) -> Result<Report, Failure> {
     }
     let platform = stores.platform(gateway::Config::default())?;
     match follow(&platform, stores, &mut report).await {
-        Err(error) if error.reason() == "DATA_DAMAGED" => report.fault(format!("audit: {error}")),
+        Err(error) if matches!(error.reason(), "DATA_DAMAGED" | "TENANT_KEY_MISSING") => {
+            report.fault(format!("audit: {error}"))
+        }
         done => done.map_err(|error| {
             Failure::Machine(format!(
                 "the audit log cannot be compared with the journals, start again: {error}"
@@ -147,6 +142,9 @@ async fn one(
             let finding = match aggregate_finding(service, store, tenant, aggregate, &head).await {
                 Err(journal::Error::Damaged(damage)) => {
                     Finding { entries: 0, faults: vec![damage.to_string()] }
+                }
+                Err(journal::Error::KeyMissing(missing)) => {
+                    Finding { entries: 0, faults: vec![missing.to_string()] }
                 }
                 finding => finding?,
             };

@@ -280,7 +280,7 @@ impl Kept {
     fn open(&self, tenant: TenantId, wrapped: &Wrapped) -> Result<TenantKeys, KeyError> {
         let path = self.path(tenant);
         if wrapped.root != self.root.id() {
-            return Err(wrong(&path, "was wrapped by another root key: give the one of this folder"));
+            return Err(wrong(&path, "was wrapped by another root key"));
         }
         let wrapping = self.root.wrapping_key(tenant).ok_or(KeyError::Destroyed)?;
         let (lookup, versions) =

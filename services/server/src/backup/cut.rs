@@ -11,9 +11,10 @@ use journal::{Env as _, SystemEnv};
 use journal_embedded::{Dump, EmbeddedStore, Section};
 
 use super::format::{Manifest, Part, StorePlace, Writer};
+use crate::keys;
 
 /// Files and folders of the data folder that belong to the data, beside the stores.
-pub(crate) const KEPT: [&str; 3] = ["layout", "secrets", "audit-witness"];
+pub(crate) const KEPT: [&str; 4] = ["layout", "secrets", "audit-witness", keys::FOLDER];
 /// Most bytes of one of these files.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// How long a store may take to come to the end of a group.
@@ -109,8 +110,9 @@ impl Source {
                 for file in fs::read_dir(&path).map_err(|error| unread(&path, &error))? {
                     let file = file.map_err(|error| unread(&path, &error))?;
                     let inside = file.file_name().to_string_lossy().into_owned();
-                    // What a crash left behind while a file was being replaced.
-                    if !inside.ends_with(".new") {
+                    // What a crash left behind while a file was being replaced; and what opens the backup.
+                    let is_root_key = name == "secrets" && inside == keys::ROOT_KEY;
+                    if !inside.ends_with(".new") && !is_root_key {
                         files.extend(read(&file.path())?.map(|bytes| (format!("{name}/{inside}"), bytes)));
                     }
                 }

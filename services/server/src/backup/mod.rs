@@ -14,7 +14,6 @@ use std::io::{self, BufReader, Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,6 +22,7 @@ use serde_json::{Map, Value, json};
 use crate::admin;
 use crate::cli::{self, Backup, Failure, say};
 use crate::data::Stores;
+use crate::keys::Keys;
 
 pub(crate) use cut::{KEPT, Source};
 use format::{Event, Manifest, Part, ReadError, Reader, StorePlace, Tally};
@@ -127,7 +127,7 @@ pub(crate) fn run(args: &Backup) -> Result<(), Failure> {
             to.display()
         )));
     }
-    let from = Stream::open(data)?;
+    let from = Stream::open(data, args.root_key.as_deref())?;
     let mut draft = Draft::create(to)?;
     let bar = bar(args.json, None);
     let tee = Tee { from: BufReader::with_capacity(256 * 1024, &from.stream), to: &mut draft };
@@ -154,6 +154,10 @@ pub(crate) fn run(args: &Backup) -> Result<(), Failure> {
     say(
         "It holds the secrets of the folder too: keep it where only you can read it, and on another machine.",
     );
+    say(format_args!(
+        "It does not hold the root key, without which nobody can read it: keep a copy of '{}' apart from it.",
+        Keys::of(data, args.root_key.as_deref()).root.display()
+    ));
     say(format_args!("To use it:  cargo-pilot restore --from '{}' --into NEWDIR", to.display()));
     Ok(())
 }
@@ -187,7 +191,7 @@ struct Stream {
 
 impl Stream {
     /// From the server that runs on a folder, or else from the folder.
-    fn open(data: &Path) -> Result<Stream, Failure> {
+    fn open(data: &Path, root_key: Option<&Path>) -> Result<Stream, Failure> {
         if let Some(mut stream) = admin::connect(data) {
             let asked = stream.write_all(admin::BACKUP);
             asked.map_err(|error| {
@@ -195,7 +199,7 @@ impl Stream {
             })?;
             return Ok(Stream { stream, local: None });
         }
-        let stores = Stores::open_existing(data).map_err(|failure| match failure {
+        let stores = Stores::open_existing(data, root_key).map_err(|failure| match failure {
             Failure::Locked(_) => Failure::Locked(format!(
                 "the data folder '{}' is in use by a cargo-pilot process that makes no backups, another command or \
                  an older version: wait until it ends, or stop it",
@@ -282,6 +286,6 @@ impl Drop for Draft {
 /// For the door of a server.
 impl Stores {
     pub(crate) fn source(&self, data: &Path) -> Source {
-        Source::new(data, self.named().map(|(name, store)| (name, Arc::clone(store))).to_vec())
+        Source::new(data, self.named().to_vec())
     }
 }

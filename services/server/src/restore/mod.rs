@@ -25,6 +25,7 @@ use crate::backup::format::{Count, Part, ReadError, Reader, Tally};
 use crate::backup::{self, KEPT, Summary};
 use crate::cli::{self, Failure, Restore, say};
 use crate::data::{self, io_failure, store_names, write_synced};
+use crate::keys::Keys;
 
 /// Keeps everybody away from a folder that is not whole.
 const MARKER: &str = "restoring";
@@ -136,10 +137,18 @@ impl Source {
     /// Reads all of it, and refuses what this program cannot restore.
     fn check(
         &self,
-        each: impl FnMut(&Part, &[u8], &[u8]) -> Result<(), Failure>,
+        mut each: impl FnMut(&Part, &[u8], &[u8]) -> Result<(), Failure>,
     ) -> Result<Summary, Failure> {
         let (file, bar) = self.open()?;
-        let read = backup::read_all(file, &bar, each, |error| self.failed(error));
+        let seen = |part: &Part, key: &[u8], value: &[u8]| {
+            if *part == Part::files() && key == b"layout" {
+                let text = std::str::from_utf8(value).ok();
+                let layout = text.and_then(|text| data::parse_layout(&self.path, text));
+                layout.ok_or_else(|| self.failed(&ReadError::NotABackup))??;
+            }
+            each(part, key, value)
+        };
+        let read = backup::read_all(file, &bar, seen, |error| self.failed(error));
         bar.finish_and_clear();
         let summary = read?;
         let known = |part: &Part| match &part.store {
@@ -214,7 +223,8 @@ fn file_path(data: &Path, key: &[u8]) -> Option<PathBuf> {
     let inside = parts.next();
     let fits = KEPT.iter().any(|kept| first == *kept)
         && inside.is_none_or(|part| matches!(part, Component::Normal(_)))
-        && parts.next().is_none();
+        && parts.next().is_none()
+        && key != b"secrets/root-key";
     fits.then(|| data.join(path))
 }
 
@@ -278,6 +288,13 @@ fn finished(args: &Restore, data: &Path, summary: &Summary) {
             say(format_args!("'{into}' holds what '{from}' holds, of {at}:"));
             summary.lines().for_each(say);
         }
+    }
+    let root = Keys::of(data, args.root_key.as_deref()).root;
+    if !root.exists() {
+        let root = root.display();
+        say(format_args!(
+            "Its root key is in no backup: put the copy that was kept apart to '{root}', or name it."
+        ));
     }
     say(format_args!("Check it:         cargo-pilot verify --data '{into}'"));
     say(format_args!("Start the server: cargo-pilot serve --data '{into}'"));

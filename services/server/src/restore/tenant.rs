@@ -8,6 +8,7 @@ use std::path::Path;
 use ids::{AggregateId, TenantId};
 use journal_embedded::{LoadError, Loader, Options, RawRecord, Section};
 use rpc::SYSTEM_TENANT;
+use sealed::wrapped::Wrapped;
 
 use super::{
     Source, begin, differs, end, file_path, finished, is_empty, section, tally, unfinished, write_file,
@@ -16,6 +17,7 @@ use super::{
 use crate::backup::format::{Count, Event, Part, ReadError, Tally};
 use crate::cli::{Failure, Restore};
 use crate::data::{self, io_failure, read_layout, store_names};
+use crate::keys::{self, Keys};
 
 /// Stores by name, being filled.
 type Loaders = BTreeMap<&'static str, Loader>;
@@ -30,6 +32,12 @@ pub(super) fn restore(args: &Restore, backup: &Source, into: &Path, tenant: Tena
     if fresh && again.is_none() && !is_empty(into)? {
         return Err(Failure::Usage(format!(
             "'{}' is neither empty nor a data folder: name another one with --into",
+            into.display()
+        )));
+    }
+    if Keys::of(into, args.root_key.as_deref()).is_destroyed(tenant) {
+        return Err(Failure::Data(format!(
+            "{tenant} cannot be restored into '{}': its key was destroyed, and nothing of it can be read",
             into.display()
         )));
     }
@@ -102,9 +110,8 @@ fn sums(backup: &Source, into: &Path, tenant: TenantId, open: &Loaders) -> Resul
             && loader.value(section, key).map_err(unreadable)?.is_some_and(|owner| *owner != *value)
         {
             return Err(Failure::Usage(format!(
-                "{tenant} cannot be restored into '{}': another tenant has the name '{}' there",
-                into.display(),
-                String::from_utf8_lossy(key.get(18..).unwrap_or_default())
+                "{tenant} cannot be restored into '{}': another tenant has its name there",
+                into.display()
             )));
         }
         Ok(())
@@ -161,6 +168,12 @@ fn fill(backup: &Source, into: &Path, tenant: TenantId, is_new: bool, open: &Loa
                 let store = part.store.as_deref().unwrap_or_default();
                 let Some((section, (name, loader))) = section(&part).zip(open.get_key_value(store)) else {
                     while let Some((key, value)) = reader.record().map_err(|error| backup.failed(&error))? {
+                        if let Some(of) = key_of(&key) {
+                            if of == tenant || of == SYSTEM_TENANT {
+                                add_keys(into, &key, &value)?;
+                            }
+                            continue;
+                        }
                         let missing = is_new && !key.starts_with(b"audit-witness/");
                         let missing = missing && file_path(into, &key).is_some_and(|path| !path.exists());
                         if key == witness.as_bytes() || missing {
@@ -207,6 +220,35 @@ fn fill(backup: &Source, into: &Path, tenant: TenantId, is_new: bool, open: &Loa
         }
     }
     Ok(())
+}
+
+/// The tenant whose wrapped keys a file of a backup holds.
+fn key_of(path: &[u8]) -> Option<TenantId> {
+    let name = std::str::from_utf8(path).ok()?.strip_prefix(keys::FOLDER)?.strip_prefix('/')?;
+    TenantId::parse(name).ok()
+}
+
+/// Puts wrapped keys of a backup to those that are there: what came with it and what is here can be opened.
+fn add_keys(into: &Path, path: &[u8], value: &[u8]) -> Result<(), Failure> {
+    let Some(at) = file_path(into, path) else { return Ok(()) };
+    let read = |bytes: &[u8]| Wrapped::read(std::str::from_utf8(bytes).ok()?);
+    let damaged = |what: &str| data::damaged(into, &at, what);
+    let new = read(value).ok_or_else(|| damaged("the keys of a tenant in the backup are malformed"))?;
+    let keys = match fs::read(&at) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new,
+        Err(error) => return Err(io_failure(&at, "cannot be read", &error)),
+        Ok(there) => {
+            let mut there = read(&there).ok_or_else(|| damaged("the keys of a tenant are malformed"))?;
+            if !there.merge(&new) {
+                return Err(Failure::Usage(format!(
+                    "the keys in '{}' are not those of the folder that was backed up: restore into a new folder",
+                    into.display()
+                )));
+            }
+            there
+        }
+    };
+    write_file(into, path, keys.text().as_bytes())
 }
 
 fn is_of(section: Section, tenant: TenantId, record: &Result<RawRecord, ReadError>) -> bool {

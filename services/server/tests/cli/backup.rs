@@ -16,23 +16,33 @@ use crate::http::Http;
 use crate::import::Business;
 use crate::process::{Finished, Process, Server, command, run, serve_args, wait_until};
 
-fn backup(folder: &Path, to: &str) -> Finished {
+pub(crate) fn backup(folder: &Path, to: &str) -> Finished {
     run(folder, ["backup", "--data", "data", "--to", to, "--json"])
 }
 
-fn restore(folder: &Path, from: &str, into: &str) -> Finished {
-    run(folder, ["restore", "--from", from, "--into", into, "--json"])
+pub(crate) fn restore(folder: &Path, from: &str, into: &str) -> Finished {
+    with_root_key(folder, into, run(folder, ["restore", "--from", from, "--into", into, "--json"]))
 }
 
-fn restore_tenant(folder: &Path, tenant: &str, from: &str, into: &str) -> Finished {
-    run(folder, ["restore", "--tenant", tenant, "--from", from, "--into", into, "--json"])
+pub(crate) fn restore_tenant(folder: &Path, tenant: &str, from: &str, into: &str) -> Finished {
+    let args = ["restore", "--tenant", tenant, "--from", from, "--into", into, "--json"];
+    with_root_key(folder, into, run(folder, args))
 }
 
-fn verify(folder: &Path, data: &str) {
+/// Puts the root key to a folder that was made from a backup, as its operator does: it is in none.
+fn with_root_key(folder: &Path, into: &str, restored: Finished) -> Finished {
+    let (from, to) = (folder.join("data/secrets/root-key"), folder.join(into).join("secrets/root-key"));
+    if restored.code == Some(0) && !to.exists() {
+        fs::copy(from, to).unwrap();
+    }
+    restored
+}
+
+pub(crate) fn verify(folder: &Path, data: &str) {
     run(folder, ["verify", "--data", data]).ok();
 }
 
-fn serve(folder: &Path, data: &str) -> Server {
+pub(crate) fn serve(folder: &Path, data: &str) -> Server {
     Server::ready(Process::spawn(command(folder, serve_args(data))))
 }
 
@@ -236,9 +246,9 @@ fn an_interrupted_restore_does_not_start_and_is_run_again() {
 }
 
 /// A tenant of a folder that others share.
-struct Tenant {
-    id: String,
-    key: String,
+pub(crate) struct Tenant {
+    pub(crate) id: String,
+    pub(crate) key: String,
     variant: String,
     location: String,
 }
@@ -256,24 +266,24 @@ impl Tenant {
         (self.variant, self.location) = (http.product("A"), http.location("HERE"));
     }
 
-    fn receive(&self, server: &Server, lines: std::ops::Range<u32>) {
+    pub(crate) fn receive(&self, server: &Server, lines: std::ops::Range<u32>) {
         let mut http = server.http(&self.key);
         for line in lines {
             receive(&mut http, &self.variant, &self.location, &line.to_string());
         }
     }
 
-    fn lines(&self, server: &Server) -> Vec<String> {
+    pub(crate) fn lines(&self, server: &Server) -> Vec<String> {
         lines(&mut server.http(&self.key), &self.variant)
     }
 }
 
-fn numbers(to: u32) -> Vec<String> {
+pub(crate) fn numbers(to: u32) -> Vec<String> {
     (0..to).map(|number| number.to_string()).collect()
 }
 
 /// Two tenants with ten movements each, a backup, and ten more each.
-fn two_tenants() -> (TempDir, Tenant, Tenant) {
+pub(crate) fn two_tenants() -> (TempDir, Tenant, Tenant) {
     let folder = tempdir().unwrap();
     let (mut one, mut two) = (Tenant::new(folder.path(), "one"), Tenant::new(folder.path(), "two"));
     let server = serve(folder.path(), "data");

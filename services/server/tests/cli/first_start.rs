@@ -45,7 +45,7 @@ fn a_first_start_may_be_killed_at_any_time() {
 /// Moments between two steps that belong together.
 #[test]
 fn a_first_start_may_be_killed_between_any_two_steps() {
-    for made in ["stock/engine", "secrets/pepper", "layout", "secrets/demo-api-key"] {
+    for made in ["stock/engine", "secrets/root-key", "secrets/pepper", "layout", "secrets/demo-api-key"] {
         let folder = tempdir().unwrap();
         let mut process =
             Process::spawn(command(folder.path(), serve_args("data").iter().chain(&["--demo"])));

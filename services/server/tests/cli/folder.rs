@@ -54,7 +54,7 @@ fn a_newer_format_is_left_to_a_newer_version() {
     let folder = made();
     for (file, ours, newer) in [
         ("stock/format", "cargo-pilot journal 2", "cargo-pilot journal 99"),
-        ("layout", "cargo-pilot data 1", "cargo-pilot data 99"),
+        ("layout", "cargo-pilot data 2", "cargo-pilot data 99"),
     ] {
         let path = folder.path().join("data").join(file);
         let text = fs::read_to_string(&path).unwrap();
@@ -63,6 +63,36 @@ fn a_newer_format_is_left_to_a_newer_version() {
         assert_refused(folder.path(), 74, &["99", "newer version"]);
         fs::write(&path, text).unwrap();
     }
+    Server::start(folder.path(), &[]).stop();
+}
+
+/// TEN-10: values were not sealed in it, and it is not read as if they were.
+#[test]
+fn an_older_format_is_refused_by_name() {
+    let folder = made();
+    let path = folder.path().join("data/layout");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("data 2", "data 1")).unwrap();
+    assert_refused(folder.path(), 74, &["layout 1", "not sealed", "new folder"]);
+}
+
+/// TEN-10: without its root key a folder is not opened, and no other one is made.
+#[test]
+fn a_folder_without_its_root_key_is_refused() {
+    let folder = made();
+    let (inside, outside) = (folder.path().join("data/secrets/root-key"), folder.path().join("kept-apart"));
+    fs::rename(&inside, &outside).unwrap();
+    assert_refused(folder.path(), 74, &["root key", "missing", "--root-key"]);
+    assert!(!inside.exists());
+    let verify = ["verify", "--data", "data"];
+    run(folder.path(), verify.iter().chain(&["--root-key", "kept-apart"])).ok();
+    // That of another folder, and one that was changed.
+    let stranger = made();
+    fs::copy(stranger.path().join("data/secrets/root-key"), &inside).unwrap();
+    assert_refused(folder.path(), 74, &["another root key", "kept apart"]);
+    fs::write(&inside, "something else").unwrap();
+    assert_refused(folder.path(), 74, &["root-key", "not the root key that was written"]);
+    fs::rename(&outside, &inside).unwrap();
     Server::start(folder.path(), &[]).stop();
 }
 
@@ -75,6 +105,7 @@ fn a_folder_that_lost_a_part_is_damaged() {
         ("stock", &["'stock' is missing"][..]),
         ("catalog", &["'catalog' is missing"]),
         ("secrets/pepper", &["pepper", "missing"]),
+        ("keys", &["'keys' is missing"]),
         ("stock/format", &["'stock' is missing"]),
         ("stock/acknowledged", &["'acknowledged' is missing"]),
     ] {

@@ -8,9 +8,18 @@ use crate::process::run;
 fn every_command_explains_itself() {
     let folder = tempdir().unwrap();
     let help = run(folder.path(), ["--help"]).ok();
-    for word in
-        ["serve", "init", "import", "verify", "export", "backup", "restore", "serve --demo", "Exit codes"]
-    {
+    for word in [
+        "serve",
+        "init",
+        "import",
+        "verify",
+        "export",
+        "backup",
+        "restore",
+        "keys",
+        "serve --demo",
+        "Exit codes",
+    ] {
         assert!(help.contains(word), "{help}");
     }
     for command in ["serve", "init", "owner-key", "import", "verify", "backup"] {

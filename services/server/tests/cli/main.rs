@@ -17,6 +17,7 @@ mod import;
 mod import_rows;
 mod init;
 mod interrupted;
+mod keys;
 mod process;
 mod serve;
 mod verify;

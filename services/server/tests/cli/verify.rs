@@ -1,10 +1,12 @@
 //! `verify`: what it finds, beyond what is found at every open.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use journal::store::{Commit, Head, NO_BUCKET, Outcome, Store as _};
+use journal::store::{Commit, Head, NO_BUCKET, Outcome, Store};
 use journal_embedded::{EmbeddedStore, Options};
+use sealed::{Keyring, SealedStore};
 use serde_json::json;
 use tempfile::{TempDir, tempdir};
 
@@ -29,9 +31,16 @@ fn a_sound_folder_verifies() {
     assert!(report["entries"].as_u64() > Some(73), "{report}");
 }
 
-/// Writes `change` past the rules of the ledger, to the first record of `service` that it fits.
-fn forge(folder: &Path, service: &str, change: impl Fn(&[(Bytes, Bytes)], &mut Commit) -> bool) {
-    let store = EmbeddedStore::open(folder.join("data").join(service), Options::default()).unwrap();
+/// Writes `change` past the rules of the ledger, as somebody who has all keys, to the first record of `service` that
+/// it fits.
+fn forge(folder: &Path, service: &'static str, change: impl Fn(&[(Bytes, Bytes)], &mut Commit) -> bool) {
+    let data = folder.join("data");
+    let raw = EmbeddedStore::open(data.join(service), Options::default()).unwrap();
+    let keyring = Keyring::open(&data.join("secrets/root-key"), &data.join("keys")).unwrap();
+    write(&SealedStore::new(Arc::new(raw), Arc::new(keyring), service), change);
+}
+
+fn write(store: &impl Store, change: impl Fn(&[(Bytes, Bytes)], &mut Commit) -> bool) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         for (tenant, aggregate, head) in store.aggregates(None, 1000).await.unwrap() {
@@ -53,7 +62,7 @@ fn forge(folder: &Path, service: &str, change: impl Fn(&[(Bytes, Bytes)], &mut C
                 return;
             }
         }
-        panic!("nothing to forge in {service}");
+        panic!("nothing to forge");
     });
 }
 
@@ -109,5 +118,31 @@ fn what_does_not_follow_from_the_entries_is_found() {
         let report = finished.json();
         assert_eq!((&report["ok"], &report["faultCount"]), (&json!(false), &json!(1)), "{report}");
         assert!(report["faults"][0].as_str().unwrap().contains(sentence), "{report}");
+    }
+}
+
+/// TEN-10: whoever has the disk and no keys changes or moves nothing unnoticed.
+#[test]
+fn sealed_values_that_were_changed_or_moved_are_found() {
+    type Change = fn(&[(Bytes, Bytes)], &mut Commit) -> bool;
+    let changed: Change = |rows, commit| {
+        commit.rows =
+            rows.first().map(|(key, value)| (key.clone(), Some(flip_last(value)))).into_iter().collect();
+        !rows.is_empty()
+    };
+    let moved: Change = |rows, commit| {
+        commit.rows =
+            rows.first().map(|(_, value)| ("elsewhere".into(), Some(value.clone()))).into_iter().collect();
+        !rows.is_empty()
+    };
+    for change in [changed, moved] {
+        let folder = made();
+        let raw = EmbeddedStore::open(folder.path().join("data/catalog"), Options::default()).unwrap();
+        write(&raw, change);
+        raw.close();
+        drop(raw);
+        let finished = run(folder.path(), VERIFY);
+        finished.refused(65);
+        assert!(finished.stdout.contains("a value was changed, or moved"), "{finished:?}");
     }
 }
