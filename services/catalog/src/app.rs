@@ -1,13 +1,15 @@
-//! Use cases, one per file, over the three journals of the catalogue.
+//! Use cases, one per file, over the four journals of the catalogue.
 
 mod batch_create_products;
 mod create_price_list;
 mod create_product;
 mod create_variant;
+mod explain_product;
 mod get_price;
 mod get_price_list;
 mod get_product;
 mod get_variant;
+mod inheritance;
 mod list_price_changes;
 mod list_price_lists;
 mod list_products;
@@ -22,14 +24,17 @@ mod update_variant;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ids::{AggregateId, PriceListId, VariantId};
+use ids::{AggregateId, BusinessId, PriceListId, TenantId, VariantId};
+use inherit::Policies;
 use journal::{Env, Journal, Scope, Seq, SharedStore};
+use recent::Recent;
 use rpc::Ctx;
 
 use crate::Error;
 use crate::domain::{PriceList, Product};
-use crate::records::{self, PriceListRecord, PriceRecord, ProductRecord};
+use crate::records::{self, PoliciesRecord, PriceListRecord, PriceRecord, ProductRecord};
 
+pub(crate) use explain_product::Explained;
 pub(crate) use get_price::PriceAt;
 pub(crate) use list_variants::Filter;
 pub(crate) use mutation::{Mutation, NewIds};
@@ -38,6 +43,11 @@ pub(crate) use set_price::NewPrice;
 
 /// Aggregates that one list reads at a time.
 const READS_AT_ONCE: usize = 16;
+/// Businesses whose policies are kept in memory.
+const POLICIES_KEPT_MAX: usize = 4_096;
+
+/// The policies on the path of a business, as of a sequence of their aggregate.
+type KnownPolicies = (Seq, Arc<[BusinessId]>, Arc<Policies>);
 
 /// The catalogue of every tenant.
 pub(crate) struct Catalog {
@@ -46,6 +56,8 @@ pub(crate) struct Catalog {
     products: Journal<ProductRecord>,
     price_lists: Journal<PriceListRecord>,
     prices: Journal<PriceRecord>,
+    policies: Journal<PoliciesRecord>,
+    known_policies: Recent<(TenantId, BusinessId), KnownPolicies>,
 }
 
 /// What a mutation made, and whether an earlier call with the same idempotency key made it.
@@ -68,6 +80,8 @@ impl Catalog {
             products: Journal::new(Arc::clone(&store), Arc::clone(&env)),
             price_lists: Journal::new(Arc::clone(&store), Arc::clone(&env)),
             prices: Journal::new(Arc::clone(&store), Arc::clone(&env)),
+            policies: Journal::new(Arc::clone(&store), Arc::clone(&env)),
+            known_policies: Recent::new(POLICIES_KEPT_MAX),
             store,
             env,
         }
@@ -81,7 +95,8 @@ impl Catalog {
         rows.first().map(|row| row.aggregate).ok_or(Error::NotFound { what: "variant" })
     }
 
-    /// Reads some variants of a product, and what they have from it.
+    /// Reads some variants of a product, and what they have from it; `None` if the caller's business does not
+    /// see it.
     async fn read_variants(
         &self,
         ctx: &Ctx,
@@ -89,36 +104,50 @@ impl Catalog {
         variants: Vec<VariantId>,
     ) -> Result<Option<Product>, Error> {
         let scope = Scope { tenant: ctx.tenant, aggregate };
-        let view = self.products.read(scope, |record| record.needs_some(&variants)).await?;
-        Ok(view.and_then(|view| view.state.product))
+        let view = self.products.read(scope, |record| record.needs_some(&variants, &ctx.path)).await?;
+        match view.and_then(|view| view.state.product) {
+            Some(product) => self.seen(ctx, product).await,
+            None => Ok(None),
+        }
     }
 
-    /// Reads a product with all of its variants.
+    /// Reads a product with all of its variants, as it holds in the caller's business; `None` if that does not
+    /// see it.
     async fn read_whole(&self, ctx: &Ctx, aggregate: AggregateId) -> Result<Option<Product>, Error> {
+        match self.read_raw(ctx, aggregate).await? {
+            Some(product) => self.seen(ctx, product).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Reads a product with all of its variants, as its owner has it.
+    async fn read_raw(&self, ctx: &Ctx, aggregate: AggregateId) -> Result<Option<Product>, Error> {
         let scope = Scope { tenant: ctx.tenant, aggregate };
-        let view = self.products.read(scope, ProductRecord::needs_all).await?;
+        let view = self.products.read(scope, |record| record.needs_all(&ctx.path)).await?;
         Ok(view.and_then(|view| view.state.product))
     }
 
     /// The product as it was right after entry `seq`: what the command that wrote it answers, the first
     /// time and every time.
     async fn product_after(&self, ctx: &Ctx, aggregate: AggregateId, seq: Seq) -> Result<Product, Error> {
+        let not_found = Error::NotFound { what: "product" };
         let scope = Scope { tenant: ctx.tenant, aggregate };
-        let now = self.products.read(scope, ProductRecord::needs_all).await;
+        let now = self.products.read(scope, |record| record.needs_all(&ctx.path)).await;
         if let Some(view) = now.map_err(journal::Error::after_commit)?
             && let Some(product) = view.state.product
-            && product.revision == seq
+            && product.line(&ctx.path).is_some_and(|line| product.revision_at(line) == seq)
         {
-            return Ok(product);
+            return self.seen(ctx, product).await?.ok_or(not_found);
         }
         let view = self.products.state_at(scope, seq).await.map_err(journal::Error::after_commit)?;
-        view.state.product.ok_or(Error::NotFound { what: "product" })
+        self.seen(ctx, view.state.product.ok_or(not_found.clone())?).await?.ok_or(not_found)
     }
 
     async fn read_price_list(&self, ctx: &Ctx, id: PriceListId) -> Result<PriceList, Error> {
         let scope = Scope { tenant: ctx.tenant, aggregate: records::price_list(id) };
         let view = self.price_lists.read(scope, |_| vec![]).await?;
-        let list = view.and_then(|view| view.state.list).filter(|list| list.list.id == id);
+        let list = view.and_then(|view| view.state.list);
+        let list = list.filter(|list| list.list.id == id && list.is_seen_from(&ctx.path));
         list.ok_or(Error::NotFound { what: "price list" })
     }
 }

@@ -1,6 +1,7 @@
 //! Between the contract and the domain, with every check of a field.
 
 mod check;
+mod inheritance;
 mod price;
 mod product;
 mod variant;
@@ -13,6 +14,10 @@ use proto::catalog::v1 as catalog;
 use crate::app::PageRequest;
 use crate::domain::units::UNITS;
 
+pub(crate) use inheritance::{
+    clear_overrides, explain, explained, policies, policy, product_with_origins, set_policy, set_visibility,
+    visibility,
+};
 pub(crate) use price::{
     create_price_list, get_price, list_price_changes, price, price_change, price_changes, price_list,
     price_list_id, price_lists, set_price,

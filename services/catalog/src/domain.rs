@@ -1,9 +1,12 @@
 //! The rules, pure: no clock, no I/O.
 //!
-//! Reading order: [`units`], [`gtin`], [`Product`] with its variants, [`PriceList`], [`Line`] (the
-//! prices of a variant in a list and unit).
+//! Reading order: [`units`], [`gtin`], [`Product`] with its variants, [`Caller`] and [`Overridden`] (what
+//! businesses below the owner say), [`SetPolicy`] (what they may say), [`PriceList`], [`Line`] (the prices of a
+//! variant in a list and unit).
 
 pub mod gtin;
+mod inheritance;
+mod policy;
 mod price;
 mod price_list;
 mod product;
@@ -12,6 +15,9 @@ mod tests;
 pub mod units;
 mod variant;
 
+pub(crate) use inheritance::value_of;
+pub use inheritance::{Caller, Overridden, Overrides, PRODUCTS};
+pub use policy::{POLICIES_MAX, PolicySet, SetPolicy, Standing};
 pub use price::{CLOCK_SKEW_S_MAX, Change, Line, PRICES_SCHEDULED_MAX, Point, SetPrice, Source};
 pub use price_list::{Kind, NewPriceList, PriceList, REVISION as PRICE_LIST_REVISION};
 pub use product::{Command, Details, DetailsChange, Event, NewProduct, Product, Status, check_batch};
@@ -25,6 +31,8 @@ pub use variant::{
 pub const VARIANTS_MAX: usize = 200;
 /// Most axes in which variants differ.
 pub const AXES_MAX: usize = 5;
+/// Most tags of a product.
+pub const TAGS_MAX: usize = 50;
 /// Most barcodes of a variant.
 pub const BARCODES_MAX: usize = 20;
 /// Most units of a variant that have a factor in force.

@@ -1,11 +1,15 @@
 //! What a caller can do about it, one variant per decision. Explained in `errors.md`.
 
 use calendar::Instant;
+use ids::BusinessId;
 use journal::{Rejection, Seq};
 use problem::{Code, Invalid, Problem, Violation, reason};
 
 use crate::domain::Status;
 use crate::records;
+
+/// Businesses that an error names.
+const BUSINESSES_NAMED_MAX: usize = 20;
 
 /// Why the catalogue does not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,6 +83,20 @@ pub enum Error {
         /// The moment.
         effective_at: Instant,
     },
+    /// A policy of a business above does not let the caller's business say otherwise.
+    #[error("{locked}")]
+    InheritedLocked {
+        /// `product`, `price_list`.
+        entity: &'static str,
+        /// Which field, and whose policy.
+        locked: inherit::Locked,
+    },
+    /// A lock that was to be refused while there are overrides met some.
+    #[error("'{}' businesses say otherwise", businesses.len())]
+    OverridesExist {
+        /// Which.
+        businesses: Vec<BusinessId>,
+    },
     /// What is wrong with one item of an atomic batch; none of them was done.
     #[error("item '{position}': {error}")]
     InBatch {
@@ -114,9 +132,11 @@ impl Problem for Error {
                 Code::AlreadyExists
             }
             Error::StaleRevision { .. } => Code::Aborted,
+            Error::InheritedLocked { .. } => Code::PermissionDenied,
             Error::IllegalTransition { .. }
             | Error::LimitReached { .. }
             | Error::UnitNotConvertible { .. }
+            | Error::OverridesExist { .. }
             | Error::PriceAlreadyScheduled { .. } => Code::FailedPrecondition,
             Error::InBatch { error, .. } => error.code(),
             Error::Journal(error) => error.code(),
@@ -137,6 +157,8 @@ impl Problem for Error {
             Error::UnitNotConvertible { .. } => "UNIT_NOT_CONVERTIBLE",
             Error::PriceNotSet => "PRICE_NOT_SET",
             Error::PriceAlreadyScheduled { .. } => "PRICE_ALREADY_SCHEDULED",
+            Error::InheritedLocked { .. } => "INHERITED_LOCKED",
+            Error::OverridesExist { .. } => "OVERRIDES_EXIST",
             Error::InBatch { error, .. } => error.reason(),
             Error::Journal(error) => error.reason(),
         }
@@ -157,6 +179,18 @@ impl Problem for Error {
                 vec![("unit", (*unit).to_owned()), ("base_unit", (*base_unit).to_owned())]
             }
             Error::PriceAlreadyScheduled { effective_at } => vec![("effective_at", effective_at.to_string())],
+            Error::InheritedLocked { entity, locked } => vec![
+                ("field", locked.field.clone()),
+                ("owner", locked.owner.to_string()),
+                ("policy", format!("{entity}/{}", locked.group)),
+                ("policy_version", locked.version.to_string()),
+                ("mode", locked.mode.name().to_owned()),
+            ],
+            Error::OverridesExist { businesses } => {
+                let first = businesses.iter().take(BUSINESSES_NAMED_MAX).map(ToString::to_string);
+                let named = first.collect::<Vec<_>>().join(",");
+                vec![("count", businesses.len().to_string()), ("businesses", named)]
+            }
             Error::InBatch { position, error } => {
                 let mut metadata = error.metadata();
                 metadata.push(("item", position.to_string()));

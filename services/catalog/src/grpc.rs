@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use journal::{Env, SharedStore};
 use proto::catalog::v1::catalog_service_server::{CatalogService, CatalogServiceServer};
+use proto::catalog::v1::inheritance_service_server::{InheritanceService, InheritanceServiceServer};
 use proto::catalog::v1::{
-    BatchCreateProductsRequest, BatchCreateProductsResponse, CreatePriceListRequest, CreateProductRequest,
-    CreateVariantRequest, GetPriceListRequest, GetPriceRequest, GetProductRequest, GetVariantRequest,
+    BatchCreateProductsRequest, BatchCreateProductsResponse, ClearProductOverridesRequest,
+    CreatePriceListRequest, CreateProductRequest, CreateVariantRequest, ExplainProductRequest,
+    ExplainProductResponse, GetInheritancePoliciesRequest, GetInheritancePoliciesResponse,
+    GetPriceListRequest, GetPriceRequest, GetProductRequest, GetVariantRequest, InheritancePolicy,
     ListPriceChangesRequest, ListPriceChangesResponse, ListPriceListsRequest, ListPriceListsResponse,
     ListProductsRequest, ListProductsResponse, ListUnitsRequest, ListUnitsResponse, ListVariantsRequest,
-    ListVariantsResponse, Price, PriceChange, PriceList, Product, SetPriceRequest, SetUnitConversionRequest,
+    ListVariantsResponse, Price, PriceChange, PriceList, Product, ProductVisibility,
+    SetInheritancePolicyRequest, SetPriceRequest, SetProductVisibilityRequest, SetUnitConversionRequest,
     UpdateProductRequest, UpdateVariantRequest, Variant, product_result,
 };
 use tonic::{Request, Response, Status};
@@ -28,10 +32,19 @@ pub struct Service {
 }
 
 impl Service {
-    /// Makes the service over its store, to be mounted behind a guard.
-    pub fn new(store: SharedStore, env: Arc<dyn Env>) -> CatalogServiceServer<Service> {
-        let service = Service { catalog: Catalog::new(store, env) };
-        CatalogServiceServer::new(service).max_decoding_message_size(REQUEST_BYTES_MAX)
+    /// Makes the service over its store.
+    pub fn new(store: SharedStore, env: Arc<dyn Env>) -> Arc<Service> {
+        Arc::new(Service { catalog: Catalog::new(store, env) })
+    }
+
+    /// Products and prices, to be mounted behind a guard.
+    pub fn catalog(self: &Arc<Self>) -> CatalogServiceServer<Service> {
+        CatalogServiceServer::from_arc(Arc::clone(self)).max_decoding_message_size(REQUEST_BYTES_MAX)
+    }
+
+    /// What is inherited, to be mounted behind a guard.
+    pub fn inheritance(self: &Arc<Self>) -> InheritanceServiceServer<Service> {
+        InheritanceServiceServer::from_arc(Arc::clone(self))
     }
 }
 
@@ -68,6 +81,10 @@ impl CatalogService for Service {
     async fn get_product(&self, request: Request<GetProductRequest>) -> Answer<Product> {
         let (ctx, request) = rpc::open(request)?;
         let id = convert::product_id(&request.product_id).map_err(rpc::status)?;
+        if request.origins {
+            let found = self.catalog.get_origins(&ctx, id).await.map_err(rpc::status)?;
+            return Ok(Response::new(convert::product_with_origins(&found.0, &found.1)));
+        }
         let product = self.catalog.get_product(&ctx, id).await.map_err(rpc::status)?;
         Ok(Response::new(convert::product(&product)))
     }
@@ -184,5 +201,62 @@ impl CatalogService for Service {
         let found =
             self.catalog.list_price_changes(&ctx, list, variant, unit, &page).await.map_err(rpc::status)?;
         Ok(Response::new(convert::price_changes(&found)))
+    }
+}
+
+#[tonic::async_trait]
+impl InheritanceService for Service {
+    async fn set_inheritance_policy(
+        &self,
+        request: Request<SetInheritancePolicyRequest>,
+    ) -> Answer<InheritancePolicy> {
+        let (ctx, request) = rpc::open(request)?;
+        let mutation = self.catalog.mutation(&ctx, "SetInheritancePolicy", &request);
+        let wish = convert::set_policy(request, &ctx).map_err(rpc::status)?;
+        let saved = self.catalog.set_policy(&ctx, &mutation, wish).await.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::policy(&saved.value), saved.replayed))
+    }
+
+    async fn get_inheritance_policies(
+        &self,
+        request: Request<GetInheritancePoliciesRequest>,
+    ) -> Answer<GetInheritancePoliciesResponse> {
+        let (ctx, GetInheritancePoliciesRequest {}) = rpc::open(request)?;
+        let found = self.catalog.standing_policies(&ctx).await.map_err(rpc::status)?;
+        Ok(Response::new(convert::policies(&found)))
+    }
+
+    async fn clear_product_overrides(
+        &self,
+        request: Request<ClearProductOverridesRequest>,
+    ) -> Answer<Product> {
+        let (ctx, request) = rpc::open(request)?;
+        let mutation = self.catalog.mutation(&ctx, "ClearProductOverrides", &request);
+        let (id, fields, reason) = convert::clear_overrides(request).map_err(rpc::status)?;
+        let saved = self.catalog.clear_overrides(&ctx, &mutation, id, fields, reason).await;
+        let saved = saved.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::product(&saved.value), saved.replayed))
+    }
+
+    async fn set_product_visibility(
+        &self,
+        request: Request<SetProductVisibilityRequest>,
+    ) -> Answer<ProductVisibility> {
+        let (ctx, request) = rpc::open(request)?;
+        let mutation = self.catalog.mutation(&ctx, "SetProductVisibility", &request);
+        let (id, visibility, reason) = convert::set_visibility(request).map_err(rpc::status)?;
+        let saved = self.catalog.set_visibility(&ctx, &mutation, id, visibility, reason).await;
+        let saved = saved.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::visibility(&saved.value), saved.replayed))
+    }
+
+    async fn explain_product(
+        &self,
+        request: Request<ExplainProductRequest>,
+    ) -> Answer<ExplainProductResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let (id, field, at) = convert::explain(&request).map_err(rpc::status)?;
+        let found = self.catalog.explain_product(&ctx, id, field, at).await.map_err(rpc::status)?;
+        Ok(Response::new(convert::explained(&found)))
     }
 }

@@ -1,10 +1,13 @@
 //! What is stored: partitions, row keys, index numbers, claim kinds, format versions, codecs.
 //!
-//! Three kinds of aggregates share the store of the service: [`ProductRecord`] (a product with its
-//! variants), [`PriceListRecord`], [`PriceRecord`] (the prices of a variant in a list).
+//! Four kinds of aggregates share the store of the service: [`ProductRecord`] (a product with its variants and
+//! what businesses below its owner say), [`PriceListRecord`], [`PriceRecord`] (the prices of a variant in a
+//! list), [`PoliciesRecord`] (what businesses of a tenant let those below them say).
 
 mod codec;
 pub mod describe;
+mod overrides;
+mod policies;
 mod price;
 mod price_list;
 mod product;
@@ -19,9 +22,11 @@ use journal::Claim;
 use crate::Error;
 use crate::domain::VariantDetails;
 
+pub(crate) use overrides::{businesses, index_prefix};
+pub(crate) use policies::PoliciesRecord;
 pub(crate) use price::{PriceRecord, index_after, seq_of};
 pub(crate) use price_list::PriceListRecord;
-pub(crate) use product::ProductRecord;
+pub(crate) use product::{Asked, ProductRecord};
 pub(crate) use product_codec::variant_of;
 pub use verify::verify_aggregate;
 
@@ -33,6 +38,8 @@ pub(crate) mod kind {
     pub(crate) const PRICE_LIST: u8 = 2;
     /// The prices of a variant in a list.
     pub(crate) const PRICE: u8 = 3;
+    /// The policies of all businesses of a tenant.
+    pub(crate) const POLICIES: u8 = 4;
 }
 
 /// Numbers of indexes; append-only.
@@ -47,6 +54,9 @@ pub(crate) mod index {
     /// Price changes, latest moment first: key = list, variant, unit (4 bytes, zeros behind), moment and
     /// sequence complemented; value = entry. Serves the price at a moment that has passed.
     pub(crate) const PRICES: u16 = 4;
+    /// Overrides: key = group of fields (16 bytes, zeros behind) and business, aggregate = the product, value =
+    /// path of the business. Serves what a new lock would meet.
+    pub(crate) const OVERRIDES: u16 = 5;
 }
 
 /// Kinds of unique values; append-only.
@@ -66,9 +76,16 @@ pub(crate) fn product_partition(part: RandomPart) -> AggregateId {
 }
 
 /// The partition of a product: its header, a row with its details, a row per variant (at most 200, about
-/// 300 bytes each), an entry per change.
+/// 300 bytes each), a row per business below the owner that says something about it (about 200 bytes), an entry
+/// per change.
 pub(crate) fn product(id: ProductId) -> AggregateId {
     product_partition(id.random_part())
+}
+
+/// The partition of the policies of a tenant: its header, a row per business that has policies (about 100 bytes
+/// per version), an entry per version.
+pub(crate) fn policies() -> AggregateId {
+    AggregateId::derive(&[b"policies"])
 }
 
 /// The partition of the price list that a create with this random part makes.

@@ -100,8 +100,10 @@ impl Platform {
         let config = tenant::Config { pepper: parts.pepper };
         let tenant = tenant::Service::new(parts.tenant, Arc::clone(&env), config);
         let catalog = catalog::Service::new(parts.catalog, Arc::clone(&env));
-        let asked =
-            Services::new(tenant.server(&guard)).and(tenant.access_server(&guard)).and(guard.layer(catalog));
+        let asked = Services::new(tenant.server(&guard))
+            .and(tenant.access_server(&guard))
+            .and(guard.layer(catalog.catalog()))
+            .and(guard.layer(catalog.inheritance()));
         let needs = Permissions::parse(stock::NEEDS).ok_or("the permissions of stock are malformed")?;
         let system = System::new(Arc::clone(&minter), "stock", needs);
         let transport = rpc::local(asked.clone());

@@ -7,8 +7,8 @@ use rpc::Ctx;
 use super::create_product::created;
 use super::{Catalog, Mutation, Saved};
 use crate::Error;
-use crate::domain::{Command, NewProduct, Product, check_batch};
-use crate::records;
+use crate::domain::{Caller, Command, NewProduct, Product, check_batch};
+use crate::records::{self, Asked};
 
 impl Catalog {
     /// Makes products, all or none (`atomic`), or each by itself.
@@ -44,9 +44,10 @@ impl Catalog {
         check_batch(items.iter().map(|(_, new)| new), &mut violations);
         violations.into_result()?;
 
-        let requests = items
-            .into_iter()
-            .map(|(mutation, new)| (records::product_partition(mutation.part()), request(&mutation, new)));
+        let caller = self.alone(ctx);
+        let requests = items.into_iter().map(|(mutation, new)| {
+            (records::product_partition(mutation.part()), request(&caller, &mutation, new))
+        });
         match self.products.submit_all(ctx.tenant, requests.collect()).await {
             Ok(answers) => answers.iter().map(created).collect(),
             Err(refused) => {
@@ -84,11 +85,12 @@ impl Catalog {
             }
         }
 
+        let caller = self.alone(ctx);
         let mut positions = Vec::with_capacity(together.len());
         let mut requests = Vec::with_capacity(together.len());
         for (position, mutation, new) in together {
             positions.push(position);
-            requests.push((records::product_partition(mutation.part()), request(&mutation, new)));
+            requests.push((records::product_partition(mutation.part()), request(&caller, &mutation, new)));
         }
         let answers = self.products.submit_each(ctx.tenant, requests).await;
         for (position, answer) in positions.into_iter().zip(answers) {
@@ -102,6 +104,6 @@ impl Catalog {
     }
 }
 
-fn request(mutation: &Mutation, new: NewProduct) -> Request<Command> {
-    mutation.create(Command::Create(Box::new(new)))
+fn request(caller: &Caller, mutation: &Mutation, new: NewProduct) -> Request<Asked> {
+    mutation.create(Asked { caller: caller.clone(), command: Command::Create(Box::new(new)) })
 }

@@ -4,7 +4,7 @@ use rpc::Ctx;
 use super::{Catalog, Mutation, Saved};
 use crate::Error;
 use crate::domain::{Command, Event, NewProduct, Product};
-use crate::records;
+use crate::records::{self, Asked};
 
 impl Catalog {
     /// Makes a product with its variants.
@@ -18,7 +18,8 @@ impl Catalog {
         new: NewProduct,
     ) -> Result<Saved<Product>, Error> {
         let scope = Scope { tenant: ctx.tenant, aggregate: records::product_partition(mutation.part()) };
-        let request = mutation.create(Command::Create(Box::new(new)));
+        let request =
+            mutation.create(Asked { caller: self.alone(ctx), command: Command::Create(Box::new(new)) });
         created(&self.products.submit(scope, request).await?)
     }
 }

@@ -5,7 +5,7 @@ use rpc::Ctx;
 use super::{Catalog, Mutation, Saved, VariantOf};
 use crate::Error;
 use crate::domain::{Command, Event, NewVariant};
-use crate::records;
+use crate::records::{self, Asked};
 
 impl Catalog {
     /// Adds a variant to a product.
@@ -22,7 +22,8 @@ impl Catalog {
     ) -> Result<Saved<VariantOf>, Error> {
         let scope = Scope { tenant: ctx.tenant, aggregate: records::product(product) };
         let command = Command::AddVariant { product, new: Box::new(new) };
-        let answer = self.products.submit(scope, mutation.change(command)).await?;
+        let asked = Asked { caller: self.alone(ctx), command };
+        let answer = self.products.submit(scope, mutation.change(asked)).await?;
         let added = answer.events.iter().find_map(|posted| match &posted.event {
             Event::VariantAdded(new) => Some(new.id),
             _ => None,

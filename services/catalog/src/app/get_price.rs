@@ -33,7 +33,11 @@ impl Catalog {
         let now = self.env.now();
         let at = at.unwrap_or(now);
         let price_list = self.read_price_list(ctx, list).await?;
-        let unit = unit.unwrap_or(self.get_variant(ctx, variant).await?.product.base_unit);
+        let unit = match unit {
+            // Who is below somebody may not see every product.
+            Some(unit) if ctx.path.len() == 1 => unit,
+            unit => unit.unwrap_or(self.get_variant(ctx, variant).await?.product.base_unit),
+        };
         let scope = Scope { tenant: ctx.tenant, aggregate: records::price(list, variant) };
         let view =
             self.prices.read(scope, |record| record.needs_unit(unit)).await?.ok_or(Error::PriceNotSet)?;

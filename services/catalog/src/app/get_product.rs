@@ -1,4 +1,5 @@
 use ids::ProductId;
+use inherit::Effective;
 use rpc::Ctx;
 
 use super::Catalog;
@@ -7,6 +8,22 @@ use crate::domain::Product;
 use crate::records;
 
 impl Catalog {
+    /// Shows a product, and where each inherited field of it comes from.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub(crate) async fn get_origins(
+        &self,
+        ctx: &Ctx,
+        id: ProductId,
+    ) -> Result<(Product, Vec<(&'static str, Effective)>), Error> {
+        let not_found = Error::NotFound { what: "product" };
+        let product = self.read_raw(ctx, records::product(id)).await?.filter(|product| product.id == id);
+        let product = product.ok_or(not_found.clone())?;
+        let line = product.line(&ctx.path).ok_or(not_found)?;
+        Ok(product.effective(line, &*self.policies(ctx).await?, self.env.now()))
+    }
+
     /// Shows a product with all of its variants.
     ///
     /// # Errors

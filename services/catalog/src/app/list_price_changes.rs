@@ -29,7 +29,7 @@ impl Catalog {
             format!("price_changes/{list}/{variant}?unit={}", unit.map_or("", |unit| unit.code));
         let opened = page.open(ctx, &token_scope)?;
         self.read_price_list(ctx, list).await?;
-        self.product_of(ctx, variant).await?;
+        self.get_variant(ctx, variant).await?;
 
         let scope = Scope { tenant: ctx.tenant, aggregate: records::price(list, variant) };
         let mut to = match opened.position {

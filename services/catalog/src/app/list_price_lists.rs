@@ -21,7 +21,8 @@ impl Catalog {
         let scopes = aggregates(&rows).map(|aggregate| Scope { tenant: ctx.tenant, aggregate });
         let reads = scopes.map(|scope| self.price_lists.read(scope, |_| vec![]));
         let views: Vec<_> = stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
-        let items = views.into_iter().flatten().filter_map(|view| view.state.list).collect();
+        let lists = views.into_iter().flatten().filter_map(|view| view.state.list);
+        let items = lists.filter(|list| list.is_seen_from(&ctx.path)).collect();
         let next = rows.last().filter(|_| more).map(|last| token_after(ctx, SCOPE, last));
         Ok(Page { items, next: next.unwrap_or_default() })
     }

@@ -1,8 +1,9 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use ids::{AggregateId, VariantId};
+use inherit::Visibility;
 use journal::store::IndexRow;
 use rpc::Ctx;
 
@@ -106,5 +107,12 @@ impl Catalog {
 
 /// The product with one of its variants.
 fn only(product: &Product, variant: &Variant) -> Product {
-    Product { details: product.details.clone(), variants: vec![variant.clone()], ..*product }
+    Product {
+        details: product.details.clone(),
+        variants: vec![variant.clone()],
+        said: BTreeMap::new(),
+        taken_back: BTreeMap::new(),
+        visibility: Visibility::default(),
+        ..*product
+    }
 }

@@ -26,7 +26,7 @@ impl Catalog {
     /// Sets a price from a moment on: one immutable change.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::UnitNotConvertible`], [`Error::PriceAlreadyScheduled`],
+    /// [`Error::NotFound`], [`Error::InheritedLocked`], [`Error::UnitNotConvertible`], [`Error::PriceAlreadyScheduled`],
     /// [`Error::LimitReached`], [`Error::Invalid`] for the past.
     pub(crate) async fn set_price(
         &self,
@@ -35,6 +35,7 @@ impl Catalog {
         new: NewPrice,
     ) -> Result<Saved<Posted<Change>>, Error> {
         let list = self.read_price_list(ctx, new.list).await?;
+        list.check_owner(&ctx.path)?;
         let found = self.get_variant(ctx, new.variant).await?;
         let base_unit = found.product.base_unit;
         let unit = new.unit.unwrap_or(base_unit);

@@ -5,6 +5,7 @@ use rpc::Ctx;
 use super::{Catalog, Mutation, Saved, VariantOf};
 use crate::Error;
 use crate::domain::{Command, VariantChange};
+use crate::records::Asked;
 
 impl Catalog {
     /// Changes a variant, if the caller has seen the current revision of its product.
@@ -32,7 +33,8 @@ impl Catalog {
         command: Command,
     ) -> Result<Saved<VariantOf>, Error> {
         let scope = Scope { tenant: ctx.tenant, aggregate: self.product_of(ctx, id).await? };
-        let answer = self.products.submit(scope, mutation.change(command)).await?;
+        let asked = Asked { caller: self.alone(ctx), command };
+        let answer = self.products.submit(scope, mutation.change(asked)).await?;
         let product = self.product_after(ctx, answer.aggregate, answer.seq).await?;
         Ok(Saved { value: VariantOf { product, id }, replayed: answer.replayed })
     }

@@ -12,8 +12,8 @@ use super::variant::{OPTION_MAX, new_variant, required_status, status, status_nu
 use crate::Error;
 use crate::app::{NewIds, Page, Saved};
 use crate::domain::{
-    AXES_MAX, DUPLICATE, Details, DetailsChange, NewProduct, Product, QUANTITY_SCALE_MAX, Status, UnitRef,
-    VARIANTS_MAX, units,
+    AXES_MAX, DUPLICATE, Details, DetailsChange, NewProduct, Product, QUANTITY_SCALE_MAX, Status, TAGS_MAX,
+    UnitRef, VARIANTS_MAX, units,
 };
 
 const NAME_MAX: usize = 300;
@@ -91,6 +91,8 @@ fn new_product(
         check::optional_unit(v, "base_unit", &product.base_unit).map(|unit| unit.unwrap_or(units::PIECE));
     let quantity_scale = quantity_scale(v, product.quantity_scale, base_unit);
     let axes = option_axes(v, product.option_axes);
+    let tags = tags(v, product.tags);
+    output_only(v, "origins", !product.origins.is_empty());
     let status = status(v, product.status);
     if product.variants.is_empty() {
         v.add("variants", reason::REQUIRED, "must have at least one item");
@@ -115,6 +117,7 @@ fn new_product(
             brand: brand.unwrap_or_default(),
             category: category.unwrap_or_default(),
             option_axes: axes.unwrap_or_default(),
+            tags: tags.unwrap_or_default(),
             status: status.unwrap_or(Status::Active),
         },
         variants,
@@ -140,23 +143,32 @@ fn quantity_scale(v: &mut Violations, scale: Option<u32>, base_unit: Option<Unit
 }
 
 fn option_axes(v: &mut Violations, axes: Vec<String>) -> Option<Vec<String>> {
-    if !check::at_most(v, "option_axes", &axes, AXES_MAX) {
+    names(v, "option_axes", axes, AXES_MAX)
+}
+
+fn tags(v: &mut Violations, tags: Vec<String>) -> Option<Vec<String>> {
+    names(v, "tags", tags, TAGS_MAX)
+}
+
+/// Names, each once.
+fn names(v: &mut Violations, list: &str, names: Vec<String>, max: usize) -> Option<Vec<String>> {
+    if !check::at_most(v, list, &names, max) {
         return None;
     }
     let mut good = true;
     let mut seen = HashSet::new();
-    for (at, axis) in axes.iter().enumerate() {
-        let field = format!("option_axes[{at}]");
-        good &= check::name(v, &field, axis, OPTION_MAX).is_some();
-        if !seen.insert(axis) {
-            v.add(&field, DUPLICATE, format!("must be unique; '{axis}' is there twice"));
+    for (at, name) in names.iter().enumerate() {
+        let field = format!("{list}[{at}]");
+        good &= check::name(v, &field, name, OPTION_MAX).is_some();
+        if !seen.insert(name) {
+            v.add(&field, DUPLICATE, format!("must be unique; '{name}' is there twice"));
             good = false;
         }
     }
-    good.then_some(axes)
+    good.then_some(names)
 }
 
-const FIELDS: [(&str, Access); 14] = [
+const FIELDS: [(&str, Access); 16] = [
     ("id", Access::OutputOnly),
     ("business_id", Access::OutputOnly),
     ("name", Access::Free),
@@ -171,6 +183,8 @@ const FIELDS: [(&str, Access); 14] = [
     ("etag", Access::OutputOnly),
     ("created_at", Access::OutputOnly),
     ("updated_at", Access::OutputOnly),
+    ("tags", Access::Free),
+    ("origins", Access::OutputOnly),
 ];
 
 pub(crate) fn update_product(
@@ -195,6 +209,7 @@ fn details_change(v: &mut Violations, mask: &Mask<'_>, product: catalog::Product
         "etag" => !product.etag.is_empty(),
         "created_at" => product.created_at.is_some(),
         "updated_at" => product.updated_at.is_some(),
+        "origins" => !product.origins.is_empty(),
         _ => false,
     };
     for (field, access) in FIELDS {
@@ -216,6 +231,9 @@ fn details_change(v: &mut Violations, mask: &Mask<'_>, product: catalog::Product
     if mask.has("option_axes", !product.option_axes.is_empty()) {
         change.option_axes = option_axes(v, product.option_axes);
     }
+    if mask.has("tags", !product.tags.is_empty()) {
+        change.tags = tags(v, product.tags);
+    }
     if mask.has("status", product.status != 0) {
         change.status = required_status(v, product.status);
     }
@@ -234,6 +252,8 @@ pub(crate) fn product(product: &Product) -> catalog::Product {
         base_unit: product.base_unit.code.to_owned(),
         quantity_scale: Some(u32::from(product.quantity_scale)),
         option_axes: details.option_axes.clone(),
+        tags: details.tags.clone(),
+        origins: vec![],
         status: status_number(details.status),
         variants: product.variants.iter().map(|variant| variant_in(product, variant)).collect(),
         etag: rpc::etag(product.revision),

@@ -2,7 +2,10 @@
 
 use calendar::Instant;
 use ids::{BusinessId, PriceListId};
+use inherit::{Locked, Mode};
 use money::Currency;
+
+use crate::Error;
 
 /// What prices are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,30 @@ pub struct PriceList {
     pub list: NewPriceList,
     /// When that was.
     pub created_at: Instant,
+}
+
+impl PriceList {
+    /// Whether the business at the end of `path` sees it: its owner and those below it do.
+    pub fn is_seen_from(&self, path: &[BusinessId]) -> bool {
+        inherit::line(path, self.list.business).is_some()
+    }
+
+    /// The guard before a price is set: an inherited list is its owner's.
+    ///
+    /// # Errors
+    /// [`Error::InheritedLocked`], [`Error::NotFound`].
+    pub fn check_owner(&self, path: &[BusinessId]) -> Result<(), Error> {
+        let owner = self.list.business;
+        match inherit::line(path, owner) {
+            Some([_]) => Ok(()),
+            Some(_) => {
+                let (field, group, mode) = ("prices".to_owned(), "prices", Mode::Locked);
+                let locked = Locked { field, group, owner, version: 0, mode };
+                Err(Error::InheritedLocked { entity: "price_list", locked })
+            }
+            None => Err(Error::NotFound { what: "price list" }),
+        }
+    }
 }
 
 /// Its revision: nothing changes a price list yet.

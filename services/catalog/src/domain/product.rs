@@ -1,12 +1,14 @@
 //! A product: what its variants have in common. One aggregate with all of its variants.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use calendar::Instant;
 use ids::{BusinessId, ProductId, VariantId};
+use inherit::Visibility;
 use journal::Seq;
 use problem::{Violations, reason};
 
+use super::inheritance::{Caller, Overridden, Overrides, owners_alone};
 use super::variant::{DUPLICATE, check_barcode_units, check_option_values};
 use super::{
     FACTORS_MAX, NewVariant, UNITS_MAX, UnitFactor, UnitRef, VARIANTS_MAX, Variant, VariantChange,
@@ -29,11 +31,17 @@ pub struct Product {
     pub details: Details,
     /// In the order in which they were made; a read may have fewer.
     pub variants: Vec<Variant>,
+    /// What businesses below the owner say; a read has those on the way to the caller.
+    pub said: BTreeMap<BusinessId, Overrides>,
+    /// The last entry with which such a business took something back.
+    pub taken_back: BTreeMap<BusinessId, Seq>,
+    /// Which businesses below the owner see it.
+    pub visibility: Visibility,
     /// When it was made.
     pub created_at: Instant,
-    /// When it was changed last.
+    /// When its owner changed it last.
     pub updated_at: Instant,
-    /// Its revision: the sequence of its last entry.
+    /// Its revision: the sequence of the last entry of its owner.
     pub revision: Seq,
 }
 
@@ -50,8 +58,30 @@ pub struct Details {
     pub category: String,
     /// In what the variants differ; each once.
     pub option_axes: Vec<String>,
+    /// Words to find it by; each once.
+    pub tags: Vec<String>,
     /// Where it is in its life.
     pub status: Status,
+}
+
+impl Details {
+    /// Takes in the texts and tags of a change.
+    pub(super) fn take_in(&mut self, change: &DetailsChange) {
+        let texts = [
+            (&mut self.name, &change.name),
+            (&mut self.description, &change.description),
+            (&mut self.brand, &change.brand),
+            (&mut self.category, &change.category),
+        ];
+        for (text, change) in texts {
+            if let Some(change) = change {
+                text.clone_from(change);
+            }
+        }
+        if let Some(tags) = &change.tags {
+            self.tags.clone_from(tags);
+        }
+    }
 }
 
 /// Where a product or a variant is in its life.
@@ -76,6 +106,12 @@ impl Status {
             Status::Discontinued => "DISCONTINUED",
             Status::Archived => "ARCHIVED",
         }
+    }
+
+    /// Reads what [`Status::name`] writes.
+    pub fn parse(name: &str) -> Option<Status> {
+        use Status::{Active, Archived, Discontinued, Draft};
+        [Draft, Active, Discontinued, Archived].into_iter().find(|status| status.name() == name)
     }
 
     /// draft → active → discontinued → archived, back from discontinued to active, and straight from draft
@@ -120,6 +156,8 @@ pub struct DetailsChange {
     pub category: Option<String>,
     /// All axes.
     pub option_axes: Option<Vec<String>>,
+    /// All tags.
+    pub tags: Option<Vec<String>>,
     /// Another status.
     pub status: Option<Status>,
 }
@@ -161,6 +199,45 @@ pub enum Command {
         /// The factor.
         factor: UnitFactor,
     },
+    /// Take back what a business below the owner said.
+    ClearOverrides {
+        /// Of which product.
+        id: ProductId,
+        /// About which fields; all of them if there are none.
+        fields: Vec<String>,
+        /// Why.
+        reason: String,
+    },
+    /// Say which businesses below the owner see it.
+    SetVisibility {
+        /// Which product.
+        id: ProductId,
+        /// Who sees it.
+        visibility: Visibility,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Command {
+    /// What is not there for who may not see it.
+    fn what(&self) -> &'static str {
+        match self {
+            Command::UpdateVariant { .. } | Command::SetFactor { .. } => "variant",
+            _ => "product",
+        }
+    }
+
+    /// The product that it names.
+    fn product(&self) -> Option<ProductId> {
+        match self {
+            Command::Update { id, .. }
+            | Command::AddVariant { product: id, .. }
+            | Command::ClearOverrides { id, .. }
+            | Command::SetVisibility { id, .. } => Some(*id),
+            Command::Create(_) | Command::UpdateVariant { .. } | Command::SetFactor { .. } => None,
+        }
+    }
 }
 
 /// What happened.
@@ -186,6 +263,15 @@ pub enum Event {
         /// The factor.
         factor: UnitFactor,
     },
+    /// A business below the owner said something about fields of the product, or took it back.
+    Overridden(Overridden),
+    /// Other businesses below the owner see it.
+    VisibilitySet {
+        /// Who does.
+        visibility: Visibility,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Variants that the first entry of a product holds; each further one has an entry of its own, so that
@@ -193,32 +279,69 @@ pub enum Event {
 const VARIANTS_IN_FIRST_ENTRY: usize = 16;
 
 impl Product {
-    /// Decides what `command` does to a product, or to none yet. Pure.
+    /// Decides what `command` of `caller` does to a product, or to none yet. Pure.
     ///
     /// # Errors
     /// Why it is refused.
-    pub fn decide(product: Option<&Product>, command: &Command) -> Result<Vec<Event>, Error> {
-        match (product, command) {
-            (None, Command::Create(new)) => Ok(create(new)),
+    pub fn decide(
+        product: Option<&Product>,
+        caller: &Caller,
+        command: &Command,
+        now: Instant,
+    ) -> Result<Vec<Event>, Error> {
+        let product = match (product, command) {
+            (None, Command::Create(new)) => return Ok(create(new)),
             // The aggregate follows from the idempotency key of the create.
-            (Some(_), Command::Create(_)) => Err(journal::Error::IdempotencyConflict.into()),
-            (None, _) => Err(Error::NotFound { what: "product" }),
-            // The partition follows from a part of the id only.
-            (Some(product), Command::Update { id, .. } | Command::AddVariant { product: id, .. })
-                if product.id != *id =>
-            {
-                Err(Error::NotFound { what: "product" })
-            }
-            (Some(product), Command::Update { expected, change, .. }) => {
-                product.expect(*expected)?;
+            (Some(_), Command::Create(_)) => return Err(journal::Error::IdempotencyConflict.into()),
+            (None, _) => return Err(Error::NotFound { what: "product" }),
+            (Some(product), _) => product,
+        };
+        // The partition follows from a part of the id only.
+        if command.product().is_some_and(|id| id != product.id) {
+            return Err(Error::NotFound { what: "product" });
+        }
+        let line = product.line(&caller.path).ok_or(Error::NotFound { what: command.what() })?;
+        if line.len() > 1 {
+            return product.decide_below(caller, line, command, now);
+        }
+        match command {
+            Command::Create(_) => Ok(vec![]),
+            Command::Update { expected, change, .. } => {
+                product.expect(*expected, line)?;
                 product.update(change)
             }
-            (Some(product), Command::AddVariant { new, .. }) => product.add_variant(new),
-            (Some(product), Command::UpdateVariant { id, expected, change }) => {
-                product.expect(*expected)?;
+            Command::AddVariant { new, .. } => product.add_variant(new),
+            Command::UpdateVariant { id, expected, change } => {
+                product.expect(*expected, line)?;
                 product.update_variant(*id, change)
             }
-            (Some(product), Command::SetFactor { variant, factor }) => product.set_factor(*variant, *factor),
+            Command::SetFactor { variant, factor } => product.set_factor(*variant, *factor),
+            // The owner says what is so; there is nothing to take back.
+            Command::ClearOverrides { fields, reason, .. } => product.clear(caller, line, fields, reason),
+            Command::SetVisibility { visibility, reason, .. } => Ok(product.show_to(visibility, reason)),
+        }
+    }
+
+    /// Decides what a business below the owner may do.
+    fn decide_below(
+        &self,
+        caller: &Caller,
+        line: &[BusinessId],
+        command: &Command,
+        now: Instant,
+    ) -> Result<Vec<Event>, Error> {
+        match command {
+            Command::Update { expected, change, .. } => {
+                self.expect(*expected, line)?;
+                self.override_with(caller, line, change, now)
+            }
+            Command::ClearOverrides { fields, reason, .. } => self.clear(caller, line, fields, reason),
+            Command::UpdateVariant { id, .. } | Command::SetFactor { variant: id, .. } => {
+                self.variant(*id)?;
+                Err(owners_alone("variants", self.business))
+            }
+            Command::Create(_) | Command::AddVariant { .. } => Err(owners_alone("variants", self.business)),
+            Command::SetVisibility { .. } => Err(owners_alone("visibility", self.business)),
         }
     }
 
@@ -235,6 +358,9 @@ impl Product {
             Event::VariantAdded(new) => product.variants.push(made(new, at)),
             Event::VariantChanged { id, details } => product.known_mut(*id).details.clone_from(details),
             Event::FactorSet { variant, factor } => product.known_mut(*variant).supersede(*factor, at),
+            // What a business below says is no change of the owner's.
+            Event::Overridden(overridden) => return product.take_in_override(overridden, seq, at),
+            Event::VisibilitySet { visibility, .. } => product.visibility.clone_from(visibility),
         }
         (product.revision, product.updated_at) = (seq, at);
     }
@@ -247,6 +373,9 @@ impl Product {
             quantity_scale: new.quantity_scale,
             details: new.details.clone(),
             variants: new.variants.iter().map(|variant| made(variant, at)).collect(),
+            said: BTreeMap::new(),
+            taken_back: BTreeMap::new(),
+            visibility: Visibility::default(),
             created_at: at,
             updated_at: at,
             revision: 0,
@@ -266,11 +395,10 @@ impl Product {
         found.unwrap_or_else(|| panic!("an entry names a variant of its product"))
     }
 
-    fn expect(&self, expected: Option<Seq>) -> Result<(), Error> {
+    fn expect(&self, expected: Option<Seq>, line: &[BusinessId]) -> Result<(), Error> {
+        let current = self.revision_at(line);
         match expected {
-            Some(expected) if expected != self.revision => {
-                Err(Error::StaleRevision { current: self.revision })
-            }
+            Some(expected) if expected != current => Err(Error::StaleRevision { current }),
             _ => Ok(()),
         }
     }
@@ -284,17 +412,7 @@ impl Product {
             self.check_axes(axes)?;
             next.option_axes.clone_from(axes);
         }
-        let texts = [
-            (&mut next.name, &change.name),
-            (&mut next.description, &change.description),
-            (&mut next.brand, &change.brand),
-            (&mut next.category, &change.category),
-        ];
-        for (text, change) in texts {
-            if let Some(change) = change {
-                text.clone_from(change);
-            }
-        }
+        next.take_in(change);
         Ok(if next == self.details { vec![] } else { vec![Event::DetailsChanged(next)] })
     }
 

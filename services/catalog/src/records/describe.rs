@@ -4,7 +4,7 @@ use ids::AggregateId;
 use journal::Aggregate as _;
 use journal::store::Head;
 
-use super::{PriceListRecord, PriceRecord, ProductRecord, kind};
+use super::{PoliciesRecord, PriceListRecord, PriceRecord, ProductRecord, kind};
 use crate::domain::Event;
 
 /// What has this history: `prd_…`, `prl_…`; for prices their variant, `var_…`.
@@ -18,6 +18,7 @@ pub fn resource(head: &Head, _: AggregateId) -> Option<String> {
             PriceListRecord::from_header(header).ok()?.list.map(|made| made.list.id.to_string())
         }
         kind::PRICE => PriceRecord::from_header(header).ok()?.variant().map(|id| id.to_string()),
+        kind::POLICIES => Some("inheritance_policies".to_owned()),
         _ => None,
     }
 }
@@ -32,9 +33,12 @@ pub fn action(kind: u8, event: &[u8]) -> Option<&'static str> {
             Event::VariantAdded(_) => "catalog.variant.created",
             Event::VariantChanged { .. } => "catalog.variant.updated",
             Event::FactorSet { .. } => "catalog.unit_conversion.set",
+            Event::Overridden(_) => "catalog.product.overridden",
+            Event::VisibilitySet { .. } => "catalog.product.visibility_set",
         }),
         kind::PRICE_LIST => PriceListRecord::decode(event).ok().map(|_| "catalog.price_list.created"),
         kind::PRICE => PriceRecord::decode(event).ok().map(|_| "catalog.price.set"),
+        kind::POLICIES => PoliciesRecord::decode(event).ok().map(|_| "catalog.inheritance_policy.set"),
         _ => None,
     }
 }

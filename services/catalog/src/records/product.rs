@@ -4,21 +4,31 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use calendar::Instant;
-use ids::{ProductId, VariantId};
+use ids::{BusinessId, ProductId, VariantId};
 use journal::store::ClaimChange;
 use journal::{Aggregate, Changes, Claim, Damage, Need, Seq};
 use prost::Message;
 
 use super::codec::{self, missing};
+use super::overrides::{self, OverridesRow};
 use super::product_codec::{CoreRow, EventRow, Header, Known, VariantRow};
 use super::{claims, index, kind};
 use crate::Error;
-use crate::domain::{Command, Event, NewVariant, Product, VariantDetails};
+use crate::domain::{Caller, Command, Event, NewVariant, PRODUCTS, Product, VariantDetails};
 
 /// Row with everything but the variants.
 const CORE: &[u8] = b"p";
 /// Begins the row of a variant; its id follows.
 const VARIANT: u8 = b'v';
+/// Begins the row of what a business below the owner says; its id follows.
+const OVERRIDES: u8 = b'o';
+
+/// A command and who gives it.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) caller: Caller,
+    pub(crate) command: Command,
+}
 
 /// A product and what is known of its rows.
 #[derive(Debug, Default)]
@@ -30,6 +40,7 @@ pub(crate) struct ProductRecord {
     pub(crate) product: Option<Product>,
     core_changed: bool,
     variants_changed: BTreeSet<VariantId>,
+    overrides_changed: BTreeSet<BusinessId>,
     /// What the variant of the last event was before it.
     before: Option<VariantDetails>,
 }
@@ -40,25 +51,42 @@ impl ProductRecord {
         self.known.map(|known| known.id)
     }
 
-    /// What is missing of the whole product.
-    pub(crate) fn needs_all(&self) -> Vec<Need> {
+    /// What is missing of the whole product, for who is at the end of `path`.
+    pub(crate) fn needs_all(&self, path: &[BusinessId]) -> Vec<Need> {
         match (&self.known, &self.product) {
             (None, _) => vec![],
-            (Some(_), None) => vec![core_row()],
+            (Some(_), None) => std::iter::once(core_row()).chain(overrides_rows(path)).collect(),
             (Some(_), Some(product)) => {
-                self.ids.iter().skip(product.variants.len()).map(|id| variant_row(*id)).collect()
+                let unknown = below(path).filter(|business| !product.said.contains_key(business));
+                let overrides = unknown.map(|business| row(OVERRIDES, business.as_bytes()));
+                let variants = self.ids.iter().skip(product.variants.len()).map(|id| variant_row(*id));
+                variants.chain(overrides).collect()
             }
         }
     }
 
-    /// What is missing of the product with only these variants.
-    pub(crate) fn needs_some(&self, variants: &[VariantId]) -> Vec<Need> {
+    /// What is missing of the product with only these variants, for who is at the end of `path`.
+    pub(crate) fn needs_some(&self, variants: &[VariantId], path: &[BusinessId]) -> Vec<Need> {
         if self.known.is_none() || self.product.is_some() {
             return vec![];
         }
         // In one read; rows are loaded in the order in which they are named.
-        std::iter::once(core_row()).chain(variants.iter().map(|id| variant_row(*id))).collect()
+        let variants = variants.iter().map(|id| variant_row(*id));
+        std::iter::once(core_row()).chain(variants).chain(overrides_rows(path)).collect()
     }
+}
+
+/// Businesses on a path that can be below an owner: all but the root.
+fn below(path: &[BusinessId]) -> impl Iterator<Item = &BusinessId> {
+    path.iter().skip(1)
+}
+
+fn overrides_rows(path: &[BusinessId]) -> impl Iterator<Item = Need> {
+    below(path).map(|business| row(OVERRIDES, business.as_bytes()))
+}
+
+fn row(kind: u8, id: &[u8; 16]) -> Need {
+    Need::Row(row_key(kind, id))
 }
 
 fn core_row() -> Need {
@@ -66,18 +94,18 @@ fn core_row() -> Need {
 }
 
 fn variant_row(id: VariantId) -> Need {
-    Need::Row(variant_key(id))
+    row(VARIANT, id.as_bytes())
 }
 
-fn variant_key(id: VariantId) -> Bytes {
+fn row_key(kind: u8, id: &[u8; 16]) -> Bytes {
     let mut key = Vec::with_capacity(17);
-    key.push(VARIANT);
-    key.extend_from_slice(id.as_bytes());
+    key.push(kind);
+    key.extend_from_slice(id);
     key.into()
 }
 
 impl Aggregate for ProductRecord {
-    type Command = Command;
+    type Command = Asked;
     type Event = Event;
     type Error = Error;
 
@@ -85,16 +113,22 @@ impl Aggregate for ProductRecord {
     const FORMAT: u8 = 1;
     const KEPT_MAX: usize = 1024;
 
-    fn needs(&self, command: &Command) -> Vec<Need> {
-        match command {
+    fn needs(&self, asked: &Asked) -> Vec<Need> {
+        match asked.command {
             Command::Create(_) => vec![],
             // Codes and combinations are compared with those of every sibling.
-            _ => self.needs_all(),
+            _ => self.needs_all(&asked.caller.path),
         }
     }
 
     fn load(&mut self, need: &Need, value: Option<&[u8]>) -> Result<(), Damage> {
         let Need::Row(key) = need else { return Err(Damage("no index row is needed".into())) };
+        if let Some((&OVERRIDES, business)) = key.split_first() {
+            let product = self.product.as_mut().ok_or_else(|| missing("the first row of a product"))?;
+            let business = BusinessId::from_bytes(codec::id(business)?);
+            let row = value.map(OverridesRow::decode).transpose()?.unwrap_or_default();
+            return row.read(business, product);
+        }
         let value = value.ok_or_else(|| missing("a row of a product"))?;
         if key == CORE {
             let known = self.known.ok_or_else(|| missing("the header of a product"))?;
@@ -107,11 +141,11 @@ impl Aggregate for ProductRecord {
         Ok(())
     }
 
-    fn decide(&self, command: &Command, _now: Instant) -> Result<Vec<Event>, Error> {
+    fn decide(&self, asked: &Asked, now: Instant) -> Result<Vec<Event>, Error> {
         // A create looks at nothing, so its state may not be loaded.
-        match (self.known, command) {
+        match (self.known, &asked.command) {
             (Some(_), Command::Create(_)) => Err(journal::Error::IdempotencyConflict.into()),
-            _ => Product::decide(self.product.as_ref(), command),
+            (_, command) => Product::decide(self.product.as_ref(), &asked.caller, command, now),
         }
     }
 
@@ -123,7 +157,10 @@ impl Aggregate for ProductRecord {
                 self.ids.extend(new.variants.iter().map(|variant| variant.id));
                 self.variants_changed.extend(new.variants.iter().map(|variant| variant.id));
             }
-            Event::DetailsChanged(_) => self.core_changed = true,
+            Event::DetailsChanged(_) | Event::VisibilitySet { .. } => self.core_changed = true,
+            Event::Overridden(overridden) => {
+                self.overrides_changed.insert(overridden.business());
+            }
             Event::VariantAdded(new) => {
                 self.core_changed = true;
                 self.ids.push(new.id);
@@ -140,7 +177,8 @@ impl Aggregate for ProductRecord {
         }
         Product::evolve(&mut self.product, event, seq, recorded_at);
         if let Some(product) = &self.product {
-            self.known = Some(Known { id: product.id, revision: seq, updated_at: recorded_at });
+            let Product { id, revision, updated_at, .. } = *product;
+            self.known = Some(Known { id, revision, updated_at });
         }
     }
 
@@ -158,7 +196,22 @@ impl Aggregate for ProductRecord {
                 old.difference(&new).for_each(|claim| give_back(claim, changes));
                 changes.claims.extend(new.difference(&old).cloned().map(ClaimChange::Take));
             }
-            Event::DetailsChanged(_) | Event::FactorSet { .. } => {}
+            Event::Overridden(overridden) => {
+                let said = self.product.as_ref().and_then(|product| product.said.get(&overridden.business()));
+                for group in PRODUCTS.groups {
+                    let has = |field: &str| group.fields.iter().any(|one| one.name == field);
+                    if !overridden.fields.iter().any(|(field, _)| has(field)) {
+                        continue;
+                    }
+                    let key = overrides::index_key(group.name, overridden.business());
+                    if said.is_some_and(|said| said.keys().any(|field| has(field))) {
+                        changes.index(index::OVERRIDES, key, overrides::path_bytes(&overridden.path));
+                    } else {
+                        changes.unindex(index::OVERRIDES, key);
+                    }
+                }
+            }
+            Event::DetailsChanged(_) | Event::FactorSet { .. } | Event::VisibilitySet { .. } => {}
         }
     }
 
@@ -172,7 +225,11 @@ impl Aggregate for ProductRecord {
         let changed = std::mem::take(&mut self.variants_changed);
         for variant in product.variants.iter().filter(|variant| changed.contains(&variant.id)) {
             let row = VariantRow::from(variant).encode_to_vec();
-            changes.rows.push((variant_key(variant.id), Some(row.into())));
+            changes.rows.push((row_key(VARIANT, variant.id.as_bytes()), Some(row.into())));
+        }
+        for business in std::mem::take(&mut self.overrides_changed) {
+            let row = OverridesRow::of(product, business).encode_to_vec();
+            changes.rows.push((row_key(OVERRIDES, business.as_bytes()), Some(row.into())));
         }
     }
 
@@ -210,7 +267,8 @@ impl Aggregate for ProductRecord {
     fn weight(&self) -> usize {
         const VARIANT_BYTES: usize = 600; // about, with two barcodes and three units
         self.product.as_ref().map_or(0, |product| {
-            product.details.description.len() + VARIANT_BYTES * (1 + product.variants.len())
+            let said: usize = product.said.values().map(|said| 64 + 256 * said.len()).sum();
+            product.details.description.len() + VARIANT_BYTES * (1 + product.variants.len()) + said
         })
     }
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use calendar::Instant;
 use ids::{BusinessId, ProductId, VariantId};
+use inherit::Visibility;
 use journal::{Damage, Seq};
 use prost::Message;
 
 use super::codec::{self, FactorRow, missing};
+use super::overrides::{OverriddenRow, VisibilitySetRow, businesses, path_bytes};
 use crate::domain::{
     Barcode, Conversion, Details, Event, NewProduct, NewVariant, Product, Symbology, UnitFactor, Variant,
     VariantDetails,
@@ -48,9 +50,13 @@ pub(super) struct CoreRow {
     details: Option<DetailsRow>,
     #[prost(int64, tag = "5")]
     created_at_us: i64,
-    /// 16 bytes each.
+    /// 16 bytes each, as the two below.
     #[prost(bytes = "vec", tag = "6")]
     variants: Vec<u8>,
+    #[prost(bytes = "vec", tag = "7")]
+    include: Vec<u8>,
+    #[prost(bytes = "vec", tag = "8")]
+    exclude: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -67,6 +73,8 @@ pub(super) struct DetailsRow {
     option_axes: Vec<String>,
     #[prost(uint32, tag = "6")]
     status: u32,
+    #[prost(string, repeated, tag = "7")]
+    tags: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -155,7 +163,7 @@ pub(super) struct FactorSetRow {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct EventRow {
-    #[prost(oneof = "EventKind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "EventKind", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub(super) event: Option<EventKind>,
 }
 
@@ -171,6 +179,10 @@ pub(super) enum EventKind {
     VariantChanged(VariantChangedRow),
     #[prost(message, tag = "5")]
     FactorSet(FactorSetRow),
+    #[prost(message, tag = "6")]
+    Overridden(OverriddenRow),
+    #[prost(message, tag = "7")]
+    VisibilitySet(VisibilitySetRow),
 }
 
 impl CoreRow {
@@ -182,6 +194,8 @@ impl CoreRow {
             details: Some((&product.details).into()),
             created_at_us: product.created_at.unix_micros(),
             variants: ids.iter().flat_map(|id| *id.as_bytes()).collect(),
+            include: path_bytes(&product.visibility.include).to_vec(),
+            exclude: path_bytes(&product.visibility.exclude).to_vec(),
         }
     }
 
@@ -194,6 +208,12 @@ impl CoreRow {
             quantity_scale: scale(self.quantity_scale)?,
             details: self.details.ok_or_else(|| missing("details"))?.try_into()?,
             variants: Vec::new(),
+            said: BTreeMap::new(),
+            taken_back: BTreeMap::new(),
+            visibility: Visibility {
+                include: businesses(&self.include)?,
+                exclude: businesses(&self.exclude)?,
+            },
             created_at: codec::instant(self.created_at_us)?,
             updated_at: known.updated_at,
             revision: known.revision,
@@ -214,6 +234,7 @@ impl From<&Details> for DetailsRow {
             brand: details.brand.clone(),
             category: details.category.clone(),
             option_axes: details.option_axes.clone(),
+            tags: details.tags.clone(),
             status: codec::status_number(details.status),
         }
     }
@@ -229,6 +250,7 @@ impl TryFrom<DetailsRow> for Details {
             brand: row.brand,
             category: row.category,
             option_axes: row.option_axes,
+            tags: row.tags,
             status: codec::status(row.status)?,
         })
     }
@@ -370,6 +392,10 @@ impl From<&Event> for EventKind {
                 variant: variant.as_bytes().to_vec(),
                 factor: Some(factor.into()),
             }),
+            Event::Overridden(overridden) => EventKind::Overridden(overridden.into()),
+            Event::VisibilitySet { visibility, reason } => {
+                EventKind::VisibilitySet(VisibilitySetRow::of(visibility, reason))
+            }
         }
     }
 }
@@ -389,6 +415,8 @@ impl TryFrom<EventKind> for Event {
                 variant: variant_of(&row.variant)?,
                 factor: row.factor.ok_or_else(|| missing("a factor"))?.try_into()?,
             },
+            EventKind::Overridden(row) => Event::Overridden(row.try_into()?),
+            EventKind::VisibilitySet(row) => row.read()?,
         })
     }
 }

@@ -11,7 +11,7 @@ use quantity::Factor;
 
 use super::*;
 use crate::domain::{
-    Barcode, Command, Details, DetailsChange, Line, NewProduct, NewVariant, SetPrice, Source, Status,
+    Barcode, Caller, Command, Details, DetailsChange, Line, NewProduct, NewVariant, SetPrice, Source, Status,
     Symbology, UnitFactor, VariantChange, VariantDetails, units,
 };
 
@@ -104,13 +104,23 @@ prop_compose! {
     }
 }
 
-fn new_product(mut variants: Vec<NewVariant>) -> Command {
+/// Who owns the product of these tests.
+fn asked(command: Command) -> Asked {
+    let caller = Caller {
+        path: std::sync::Arc::from([BusinessId::from_bytes([8; 16])]),
+        policies: std::sync::Arc::default(),
+        actor: "key_test".into(),
+    };
+    Asked { caller, command }
+}
+
+fn new_product(mut variants: Vec<NewVariant>) -> Asked {
     for (at, variant) in variants.iter_mut().enumerate() {
         variant.id = VariantId::from_bytes([100 + u8::try_from(at).unwrap(); 16]);
         variant.details.sku = format!("first-{at}");
         variant.details.barcodes.clear();
     }
-    Command::Create(Box::new(NewProduct {
+    asked(Command::Create(Box::new(NewProduct {
         id: ProductId::from_bytes([9; 16]),
         business: BusinessId::from_bytes([8; 16]),
         base_unit: units::PIECE,
@@ -121,13 +131,14 @@ fn new_product(mut variants: Vec<NewVariant>) -> Command {
             brand: String::new(),
             category: "Clothes".to_owned(),
             option_axes: vec!["size".to_owned()],
+            tags: vec!["new".to_owned()],
             status: Status::Draft,
         },
         variants,
-    }))
+    })))
 }
 
-fn commands() -> impl Strategy<Value = Command> {
+fn commands() -> impl Strategy<Value = Asked> {
     let product = ProductId::from_bytes([9; 16]);
     let some = |id: u8| VariantId::from_bytes([if id < 6 { id } else { 94 + id }; 16]);
     prop_oneof![
@@ -151,6 +162,7 @@ fn commands() -> impl Strategy<Value = Command> {
         }),
         (0..9u8, factor()).prop_map(move |(id, factor)| Command::SetFactor { variant: some(id), factor }),
     ]
+    .prop_map(asked)
 }
 
 proptest! {
@@ -169,11 +181,11 @@ proptest! {
         stored.commit(&mut hot, std::slice::from_ref(&create), now(0));
         // A variant is made once; the ids of the test are few.
         let mut made = HashSet::new();
-        let is_new = |command: &Command| match command {
+        let is_new = |asked: &Asked| match &asked.command {
             Command::AddVariant { new, .. } => made.insert(new.id),
             _ => true,
         };
-        let commands: Vec<Command> = commands.into_iter().filter(is_new).collect();
+        let commands: Vec<Asked> = commands.into_iter().filter(is_new).collect();
         for (n, fold) in commands.chunks(fold).enumerate() {
             let command = &fold[0];
             if forget >> n & 1 == 1 {

@@ -11,6 +11,7 @@ use journal::store::{ClaimChange, Commit, NO_BUCKET, Outcome};
 use journal::{Claim, Env, SharedStore};
 use prost_types::Timestamp;
 use proto::catalog::v1::catalog_service_client::CatalogServiceClient;
+use proto::catalog::v1::inheritance_service_client::InheritanceServiceClient;
 use proto::catalog::v1::*;
 use rpc::{Actor, ActorKind, Guard, Minter, Permissions, Principal, Transport, Verifier, header};
 use tonic::{Code, Request, Response, Status};
@@ -46,6 +47,7 @@ pub(crate) struct World {
     guard: Guard,
     store: SharedStore,
     pub(crate) client: CatalogServiceClient<Transport>,
+    pub(crate) inheritance: InheritanceServiceClient<Transport>,
 }
 
 /// What a test calls as.
@@ -62,13 +64,13 @@ impl World {
         let minter = Minter::from_seed(&[3; 32], Arc::clone(&clock));
         let guard = Guard::new(Arc::new(Verifier::new(&[minter.public_key()], clock)));
         let store: SharedStore = Arc::new(MemoryStore::default());
-        let client = serve(&guard, &store, &env);
-        World { env, minter, guard, store, client }
+        let (client, inheritance) = serve(&guard, &store, &env);
+        World { env, minter, guard, store, client, inheritance }
     }
 
     /// Another process over the same store: nothing is in memory.
     pub(crate) fn restart(&mut self) {
-        self.client = serve(&self.guard, &self.store, &self.env);
+        (self.client, self.inheritance) = serve(&self.guard, &self.store, &self.env);
     }
 
     pub(crate) fn pass_seconds(&self, seconds: i64) {
@@ -229,9 +231,13 @@ impl World {
     }
 }
 
-fn serve(guard: &Guard, store: &SharedStore, env: &Arc<TestEnv>) -> CatalogServiceClient<Transport> {
-    let server = catalog::Service::new(Arc::clone(store), Arc::clone(env) as Arc<dyn Env>);
-    CatalogServiceClient::new(rpc::local(rpc::Services::new(guard.layer(server))))
+type Clients = (CatalogServiceClient<Transport>, InheritanceServiceClient<Transport>);
+
+fn serve(guard: &Guard, store: &SharedStore, env: &Arc<TestEnv>) -> Clients {
+    let service = catalog::Service::new(Arc::clone(store), Arc::clone(env) as Arc<dyn Env>);
+    let services = rpc::Services::new(guard.layer(service.catalog())).and(guard.layer(service.inheritance()));
+    let transport = rpc::local(services);
+    (CatalogServiceClient::new(transport.clone()), InheritanceServiceClient::new(transport))
 }
 
 fn paths(mask: &[&str]) -> Vec<String> {
@@ -252,6 +258,13 @@ pub(crate) fn caller(tenant: u8, permissions: &[&str]) -> Caller {
         permissions: Permissions::parse(permissions).unwrap(),
         secret: [tenant; 32],
     })
+}
+
+/// The owner's key in the business with these numbers on the way from the root, of tenant 1.
+pub(crate) fn below(path: &[u8]) -> Caller {
+    let path: Arc<[BusinessId]> = path.iter().map(|byte| BusinessId::from_bytes([*byte; 16])).collect();
+    let Caller(principal) = owner(1);
+    Caller(Principal { business: *path.last().unwrap(), path, ..principal })
 }
 
 pub(crate) fn variant(sku: &str) -> Variant {

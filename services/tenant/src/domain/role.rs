@@ -107,6 +107,8 @@ mod tests {
             ("business.suspend", true,  false, false),
             ("descendants.read", true,  false, true),
             ("descendants.write", true, false, false),
+            ("inheritance.read", true,  false, true),
+            ("inheritance.update", true, false, false),
             ("internal.gateway", false, false, false),
             ("key.create",       true,  false, false),
             ("key.read",         true,  false, true),
