@@ -99,7 +99,8 @@ impl Marked {
         let mut leaks: Vec<&str> =
             found.filter(|word| self.own.contains(*word) && !sent.contains(word)).collect();
         let legal = [format!("{} GmbH", self.name), format!("{} group", self.name)];
-        if legal.iter().any(|name| text.contains(name)) || text.contains(&self.home.tenant.key) {
+        let told = |word: &str| text.contains(word) && !sent.contains(word);
+        if legal.iter().any(|name| told(name)) || told(&self.home.tenant.key) {
             leaks.push("its name or its key");
         }
         leaks

@@ -25,7 +25,7 @@ const FOR_OWNERS: [&str; 6] = [
 ];
 
 /// What a clerk may not do. A new RPC is decided here.
-const NOT_FOR_CLERKS: [&str; 20] = [
+const NOT_FOR_CLERKS: [&str; 23] = [
     "BatchCreateLocations",
     "CloseBusiness",
     "CreateApiKey",
@@ -35,6 +35,7 @@ const NOT_FOR_CLERKS: [&str; 20] = [
     "CreateRole",
     "GetApiKey",
     "GetAssignment",
+    "GetInheritancePolicies",
     "ListApiKeys",
     "ListAssignments",
     "MoveBusiness",
@@ -42,6 +43,8 @@ const NOT_FOR_CLERKS: [&str; 20] = [
     "RevokeApiKey",
     "RevokeAssignment",
     "RotateApiKey",
+    "SetInheritancePolicy",
+    "SetProductVisibility",
     "SuspendBusiness",
     "UpdateBusiness",
     "UpdateLocation",

@@ -79,6 +79,11 @@ async fn complete(rpc: &Rpc, home: &Home, with: &str, request: &mut Value) {
         "CreateRole" | "UpdateRole" => {
             set(request, "/role/permissions", json!(["stock.read", "tenant.read"]))
         }
+        // Repeated, they change nothing.
+        "ClearProductOverrides" | "SetProductVisibility" => {
+            set(request, "/reason", format!("reason {number}").into());
+        }
+        "SetInheritancePolicy" => set(request, "/policy/reason", format!("reason {number}").into()),
         "ExplainPermission" => set(request, "/permission", "stock.post".into()),
         _ => {}
     }
