@@ -178,6 +178,9 @@ impl Template {
             (Some((500, answer)), Some(0 | MACHINE)) if answer["reason"] == "DATA_DAMAGED" => {
                 Ok("answers with an error")
             }
+            (Some((503, answer)), Some(0 | MACHINE)) if answer["reason"] == "TENANT_KEY_MISSING" => {
+                Ok("says that a key is missing")
+            }
             (read, _) => Err(format!("{read:?} {finished:?}")),
         }
     }

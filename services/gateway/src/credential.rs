@@ -123,6 +123,7 @@ impl Credentials {
             tonic::Code::FailedPrecondition if reason(&status) == "TENANT_KEY_DESTROYED" => {
                 Error::KeyDestroyed
             }
+            tonic::Code::Unavailable if reason(&status) == "TENANT_KEY_MISSING" => Error::KeyMissing,
             tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => Error::Unreachable,
             code => {
                 tracing::error!(%code, "the tenant service cannot check a credential: {}", status.message());

@@ -38,6 +38,9 @@ pub enum Error {
     /// The key that sealed the data of the tenant was destroyed, with the credential.
     #[error("the key that sealed the data of this tenant was destroyed")]
     KeyDestroyed,
+    /// The key that sealed the data of the tenant is not there, or its file is damaged.
+    #[error("the key that sealed the data of this tenant is missing")]
+    KeyMissing,
     /// A service is away.
     #[error("the service cannot be reached, try again")]
     Unreachable,
@@ -71,7 +74,7 @@ impl Problem for Error {
                 Code::InvalidArgument
             }
             Error::Refused(refused) => refused.code(),
-            Error::Overloaded | Error::Unreachable => Code::Unavailable,
+            Error::Overloaded | Error::Unreachable | Error::KeyMissing => Code::Unavailable,
             Error::KeyDestroyed => Code::FailedPrecondition,
             Error::DeadlineExceeded => Code::DeadlineExceeded,
             Error::Internal => Code::Internal,
@@ -90,6 +93,7 @@ impl Problem for Error {
             Error::Refused(refused) => refused.reason(),
             Error::Overloaded => "OVERLOADED",
             Error::KeyDestroyed => "TENANT_KEY_DESTROYED",
+            Error::KeyMissing => "TENANT_KEY_MISSING",
             Error::Unreachable => "UNAVAILABLE",
             Error::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Error::Internal => "INTERNAL",
