@@ -28,8 +28,17 @@ pub struct MethodRule {
     pub creates: bool,
     /// Whether a call that only reads is written down.
     pub audited_read: bool,
+    /// Whether a user must have proven himself a short while ago.
+    pub step_up: bool,
     /// Its REST route; `internal.*` RPCs have none.
     pub http: Option<Route>,
+}
+
+impl MethodRule {
+    /// Whether the call needs no credential, and is made in nobody's name.
+    pub fn is_public(&self) -> bool {
+        self.permission.starts_with("public.")
+    }
 }
 
 /// A REST route: `POST /v1/movements/{movement_id}:reverse`.
@@ -142,6 +151,7 @@ fn rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<MethodRule, 
         multi_status: boolean(&rule, "multi_status"),
         creates: boolean(&rule, "creates"),
         audited_read: boolean(&rule, "audited_read"),
+        step_up: boolean(&rule, "step_up"),
         http,
     })
 }

@@ -37,7 +37,7 @@ impl Spy {
         self.seen.lock().expect("no test panics in here").commits.clone()
     }
 
-    /// How much was applied, but for uses of keys.
+    /// How much was applied, but for uses of keys and sessions.
     pub(crate) fn commit_count(&self) -> usize {
         let seen = self.seen.lock().expect("no test panics in here");
         seen.commits.iter().filter(|commit| !is_use(commit)).count()
@@ -54,10 +54,10 @@ impl Spy {
     }
 }
 
-/// Whether it notes that a key was used: that happens beside whatever a test asks for, at any time.
+/// Whether it notes that a key or session was used: that happens beside whatever a test asks for, at any time.
 fn is_use(commit: &Commit) -> bool {
-    let job = b"key_use";
-    commit.entries.iter().any(|entry| entry.windows(job.len()).any(|bytes| bytes == job))
+    let is_of = |entry: &Bytes, job: &[u8]| entry.windows(job.len()).any(|bytes| bytes == job);
+    commit.entries.iter().any(|entry| is_of(entry, b"key_use") || is_of(entry, b"session_use"))
 }
 
 impl Store for Spy {

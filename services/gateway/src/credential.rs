@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use ids::BusinessId;
+use proto::MethodRule;
 use proto::tenant::v1::AuthenticateRequest;
 use proto::tenant::v1::tenant_service_client::TenantServiceClient;
 use recent::Recent;
 use rpc::{Bar, Clock, Minter, Permissions, Principal, Refused, Token};
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 use tonic_types::StatusExt as _;
 
 use crate::Error;
@@ -24,6 +26,12 @@ const OWN_REUSE_MS: u64 = 20_000;
 const CREDENTIAL_BYTES_MAX: usize = 400;
 /// What [`rpc::header::BUSINESS`] was called before.
 const BUSINESS_OLD: &str = "cargo-business";
+/// The cookie of a session. Its prefix makes browsers take it over TLS only, from this host, for all paths.
+pub(crate) const SESSION_COOKIE: &str = "__Host-cp_session";
+/// What a call with the cookie must say when it changes something.
+const CSRF: &str = "cp-csrf";
+/// What is done in nobody's name.
+const PUBLIC: [&str; 2] = ["public.accept", "public.sign_in"];
 
 /// Checks credentials.
 pub(crate) struct Credentials {
@@ -33,12 +41,16 @@ pub(crate) struct Credentials {
     /// By SHA-256 of the credential, the address that it came from and the business that it asks for.
     known: Recent<[u8; 32], Arc<Known>>,
     own: rpc::Remembered<(), Token>,
+    /// Who calls what needs no credential.
+    nobody: rpc::Remembered<(), Arc<Known>>,
 }
 
 /// A credential that was checked.
 pub(crate) struct Known {
     permissions: Permissions,
     bar: Option<Bar>,
+    /// Until when the user of a session counts as proven, in Unix milliseconds; `None` for what is no session.
+    proven_until_ms: Option<u64>,
     token: Token,
     /// Believed until then, in Unix milliseconds.
     until_ms: u64,
@@ -55,6 +67,12 @@ impl Known {
         self.bar
     }
 
+    /// Whether it is believed for calls with this rule: a user who proves himself again goes on at once.
+    fn serves(&self, rule: &MethodRule, now: u64) -> bool {
+        let stale = rule.step_up && self.proven_until_ms.is_some_and(|until| until <= now);
+        now < self.until_ms && !stale
+    }
+
     /// The signed context, for the header [`rpc::header::CONTEXT`].
     pub(crate) fn context(&self) -> HeaderValue {
         self.token.header()
@@ -66,27 +84,83 @@ impl Credentials {
         Credentials {
             tenants: TenantServiceClient::new(transport),
             own: rpc::Remembered::new(1, OWN_REUSE_MS, Arc::clone(&clock)),
+            nobody: rpc::Remembered::new(1, OWN_REUSE_MS, Arc::clone(&clock)),
             minter,
             clock,
             known: Recent::new(REMEMBERED_MAX),
         }
     }
 
-    /// Finds out who sends a request with these headers, and for which business.
+    /// Finds out who sends a request from a browser or a program: with a key or the token of a session, or with the
+    /// cookie of a session. With the cookie, what may change something must name the session's CSRF token too: a
+    /// browser sends cookies whatever page makes it call.
+    ///
+    /// # Errors
+    /// As [`Credentials::check`], and [`Error::CsrfTokenInvalid`].
+    pub(crate) async fn check_http(
+        &self,
+        peer: IpAddr,
+        method: &Method,
+        headers: &HeaderMap,
+        rule: &MethodRule,
+    ) -> Result<Arc<Known>, Error> {
+        let cookie = cookie(headers).filter(|_| !headers.contains_key(header::AUTHORIZATION));
+        let Some(session) = cookie else { return self.check(peer, headers, rule).await };
+        let known = self.check_credential(session, peer, headers, rule).await?;
+        let expected = rpc::csrf_token(session);
+        let given = headers.get(CSRF).map(HeaderValue::as_bytes).unwrap_or_default();
+        let genuine: bool = expected.as_bytes().ct_eq(given).into();
+        match genuine || [Method::GET, Method::HEAD].contains(method) {
+            true => Ok(known),
+            false => Err(Error::CsrfTokenInvalid),
+        }
+    }
+
+    /// The context of a call that needs no credential.
+    pub(crate) fn nobody(&self) -> Arc<Known> {
+        self.nobody.get(&()).unwrap_or_else(|| {
+            let permissions = Permissions::parse(PUBLIC).unwrap_or_default();
+            let principal = Principal::platform("gateway", permissions);
+            let token = self.minter.mint(&principal);
+            let permissions = principal.permissions;
+            let known =
+                Arc::new(Known { permissions, bar: None, proven_until_ms: None, token, until_ms: u64::MAX });
+            self.nobody.insert((), Arc::clone(&known));
+            known
+        })
+    }
+
+    /// Finds out who sends a request with these headers, and for which business. The rule is that of the method
+    /// called.
     ///
     /// # Errors
     /// [`Refused::Unauthenticated`] for no credential and for one that is not valid, in the same words;
     /// [`Error::MalformedBusiness`] for what names no business, [`Error::UnknownBusiness`] for one that is neither
     /// that of the credential nor below it.
-    pub(crate) async fn check(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Arc<Known>, Error> {
+    pub(crate) async fn check(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        rule: &MethodRule,
+    ) -> Result<Arc<Known>, Error> {
         let credential = bearer(headers).ok_or(Refused::Unauthenticated)?;
+        self.check_credential(credential, peer, headers, rule).await
+    }
+
+    async fn check_credential(
+        &self,
+        credential: &str,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        rule: &MethodRule,
+    ) -> Result<Arc<Known>, Error> {
         let (business, malformed) = match business(headers) {
             Ok(business) => (business, None),
             Err(malformed) => (None, Some(malformed)),
         };
         let key = hash(credential, peer, business);
         let now = (self.clock)();
-        let known = match self.known.get(&key).filter(|known| now < known.until_ms) {
+        let known = match self.known.get(&key).filter(|known| known.serves(rule, now)) {
             Some(known) => known,
             None => {
                 let known = Arc::new(self.ask(credential, peer, business, now).await?);
@@ -143,7 +217,8 @@ impl Credentials {
             return Err(Refused::Unauthenticated.into());
         }
         let token = self.minter.mint_barred(&principal, bar);
-        Ok(Known { bar, permissions: principal.permissions, token, until_ms })
+        let proven_until_ms = principal.actor.session.map(|session| session.proven_until_ms);
+        Ok(Known { bar, proven_until_ms, permissions: principal.permissions, token, until_ms })
     }
 }
 
@@ -162,6 +237,16 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && fits).then_some(credential)
 }
 
+/// The token in the cookie of a session, if there is exactly one.
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let lists = headers.get_all(header::COOKIE).iter().filter_map(|list| list.to_str().ok());
+    let pairs = lists.flat_map(|list| list.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut given = pairs.filter(|(name, _)| *name == SESSION_COOKIE).map(|(_, value)| value);
+    let (Some(token), None) = (given.next(), given.next()) else { return None };
+    // Keys come as bearer tokens only.
+    (token.starts_with("cp_ses_") && token.len() <= CREDENTIAL_BYTES_MAX).then_some(token)
+}
+
 /// The business that the request wants to work in, if it says so; once, or several times the same.
 fn business(headers: &HeaderMap) -> Result<Option<BusinessId>, Error> {
     let mut given = headers.get_all(rpc::header::BUSINESS).iter().chain(headers.get_all(BUSINESS_OLD));
@@ -173,8 +258,8 @@ fn business(headers: &HeaderMap) -> Result<Option<BusinessId>, Error> {
     BusinessId::parse(text).map(Some).map_err(Error::MalformedBusiness)
 }
 
-/// A key may be bound to networks, and what it may do depends on the business, so both are part of the
-/// question.
+/// A key may be bound to networks, and what a credential may do depends on the business, so both are part of
+/// the question.
 fn hash(credential: &str, peer: IpAddr, business: Option<BusinessId>) -> [u8; 32] {
     let mut hasher = Sha256::new();
     match peer {

@@ -29,6 +29,9 @@ pub enum Error {
     /// `cp-business` names a business that the credential does not reach.
     #[error("no such business")]
     UnknownBusiness,
+    /// A call with the cookie of a session that may change something does not come from its page.
+    #[error("a call with the cookie of a session needs 'cp-csrf' with the token that signing in answered")]
+    CsrfTokenInvalid,
     /// No valid credential, or headers that the RPC needs are missing.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -73,6 +76,7 @@ impl Problem for Error {
             Error::UnsupportedMediaType | Error::IncompleteBody | Error::MalformedBusiness(_) => {
                 Code::InvalidArgument
             }
+            Error::CsrfTokenInvalid => Code::PermissionDenied,
             Error::Refused(refused) => refused.code(),
             Error::Overloaded | Error::Unreachable | Error::KeyMissing => Code::Unavailable,
             Error::KeyDestroyed => Code::FailedPrecondition,
@@ -90,6 +94,7 @@ impl Problem for Error {
             Error::MalformedBusiness(ids::ParseError::WrongPrefix { .. }) => "WRONG_ID_PREFIX",
             Error::MalformedBusiness(ids::ParseError::Malformed) => "MALFORMED_ID",
             Error::UnknownBusiness => "NOT_FOUND",
+            Error::CsrfTokenInvalid => "CSRF_TOKEN_INVALID",
             Error::Refused(refused) => refused.reason(),
             Error::Overloaded => "OVERLOADED",
             Error::KeyDestroyed => "TENANT_KEY_DESTROYED",

@@ -33,12 +33,12 @@ impl Inner {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let rule = proto::rules().get(request.uri().path());
         // What is internal is not there at all for those outside.
-        if rule.is_none_or(|rule| rule.http.is_none()) {
-            return Err(rpc::Refused::UnknownMethod.into());
-        }
-        let known = self.credentials.check(peer, request.headers()).await?;
+        let rule = proto::rules().get(request.uri().path()).filter(|rule| rule.http.is_some());
+        let known = match rule.ok_or(rpc::Refused::UnknownMethod)? {
+            rule if rule.is_public() => self.credentials.nobody(),
+            rule => self.credentials.check(peer, request.headers(), rule).await?,
+        };
 
         let headers = request.headers_mut();
         headers.remove(header::AUTHORIZATION);

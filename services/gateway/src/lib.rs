@@ -1,8 +1,8 @@
 //! The only public door: REST and gRPC on one listener, over the services of this process or of others.
 //!
 //! In reading order: [`Config`], [`Gateway`] (what comes in goes to a page, to REST or to gRPC), [`serve`]
-//! (the listener), `credential` (from API key to signed context), `rest`, `grpc`, `pages` (documents that
-//! need no credential), `trace` (names of requests), [`Error`].
+//! (the listener), `credential` (from API key or session to signed context), `session` (its cookie), `rest`,
+//! `grpc`, `pages` (documents that need no credential), `trace` (names of requests), [`Error`].
 
 mod config;
 mod credential;
@@ -12,6 +12,7 @@ mod pages;
 mod problem_pages;
 mod rest;
 mod serve;
+mod session;
 mod streams;
 mod trace;
 

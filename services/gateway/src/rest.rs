@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH, SET_COOKIE,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -17,7 +17,7 @@ use tonic::metadata::MetadataMap;
 use transcode::{BODY_BYTES_MAX, Found, Operation, Problem};
 
 use crate::trace::Trace;
-use crate::{BoxError, Error, Inner, harden};
+use crate::{BoxError, Error, Inner, harden, session};
 
 /// Longest idempotency key.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -48,8 +48,11 @@ impl Inner {
             }
             Found::Nothing => return Err(Error::UnknownRoute.into()),
         };
-        let known = self.credentials.check(peer, &parts.headers).await?;
         let rule = proto::rules().get(operation.path.as_str()).ok_or(Error::Internal)?;
+        let known = match rule.is_public() {
+            true => self.credentials.nobody(),
+            false => self.credentials.check_http(peer, &parts.method, &parts.headers, rule).await?,
+        };
         if let Some(bar) = known.bar() {
             bar.check(rule).map_err(Error::from)?;
         }
@@ -77,6 +80,7 @@ impl Inner {
             Problem::of_status(&self.catalogue, operation, &status)
         })?;
 
+        let (answer, cookie) = session::to_cookie(operation, &parts.headers, answer);
         let replayed = answer.metadata().get(IDEMPOTENT_REPLAYED).is_some_and(|value| value == "true");
         let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str());
         let tag = parts.headers.get(IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
@@ -93,6 +97,9 @@ impl Inner {
         // Answers belong to one caller; what has a tag may be kept and asked for again.
         let keep = if operation.method == Method::GET { "private, no-cache" } else { "no-store" };
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(keep));
+        if let Some(cookie) = cookie {
+            headers.insert(SET_COOKIE, cookie);
+        }
         Ok(response)
     }
 }

@@ -121,8 +121,12 @@ impl World {
         let made = platform.tenant.app().bootstrap(new).await.expect("a tenant");
         let credential = made.credential.expect("a new tenant has a key");
         let key = credential.reveal();
-        let login =
-            tenant::Login { credential: tenant::domain::Credential::parse(&key), peer: None, business: None };
+        let login = tenant::Login {
+            credential: tenant::domain::Credential::parse(&key),
+            session: None,
+            peer: None,
+            business: None,
+        };
         let principal = platform.tenant.app().authenticate(login).await.expect("it is valid").principal;
         let token = platform.minter.mint(&principal);
         let mut stock = StockServiceClient::new(platform.transport.clone());

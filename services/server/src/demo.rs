@@ -87,8 +87,12 @@ fn keep(data: &Path, credential: &tenant::domain::Credential) -> Result<String, 
 
 /// Who the key belongs to; `None` if it is not valid.
 async fn login(app: &tenant::App, key: &str) -> Result<Option<Principal>, Failure> {
-    let login =
-        tenant::Login { credential: tenant::domain::Credential::parse(key), peer: None, business: None };
+    let login = tenant::Login {
+        credential: tenant::domain::Credential::parse(key),
+        session: None,
+        peer: None,
+        business: None,
+    };
     match app.authenticate(login).await {
         Ok(authenticated) => Ok(Some(authenticated.principal)),
         Err(tenant::Error::InvalidCredentials) => Ok(None),

@@ -3,6 +3,7 @@
 
 pub(crate) mod access;
 mod business;
+pub(crate) mod identity;
 
 use calendar::Instant;
 use ids::{ApiKeyId, BusinessId, TenantId};
@@ -12,7 +13,7 @@ use proto::tenant::v1 as wire;
 use rpc::Permissions;
 
 use crate::app::{Authenticated, CreateApiKey, CreatedKey, Login, Page};
-use crate::domain::{ApiKey, Credential, Network, NewKey, Role, Tenant};
+use crate::domain::{ApiKey, Credential, Network, NewKey, Opaque, Role, Tenant};
 
 pub(crate) use business::{
     business, businesses, country, create_business, list_businesses, move_business, update_business,
@@ -147,8 +148,8 @@ pub(crate) fn login(request: &wire::AuthenticateRequest) -> Result<Login, Invali
         .then(|| violations.field("business_id", BusinessId::parse(&request.business_id)))
         .flatten();
     violations.into_result()?;
-    let credential = Credential::parse(&request.credential);
-    Ok(Login { credential, peer: request.peer_ip.parse().ok(), business })
+    let (credential, session) = (Credential::parse(&request.credential), Opaque::parse(&request.credential));
+    Ok(Login { credential, session, peer: request.peer_ip.parse().ok(), business })
 }
 
 /// Checks a name that people read.
@@ -263,6 +264,7 @@ pub(crate) fn caller(ctx: &rpc::Ctx, role: Option<Role>) -> wire::Caller {
 
 pub(crate) fn authenticated(authenticated: Authenticated) -> wire::AuthenticateResponse {
     let principal = authenticated.principal;
+    let session = principal.actor.session.as_ref();
     wire::AuthenticateResponse {
         tenant_id: principal.tenant.to_string(),
         business_id: principal.business.to_string(),
@@ -273,6 +275,11 @@ pub(crate) fn authenticated(authenticated: Authenticated) -> wire::AuthenticateR
         bar: authenticated.bar.map(|bar| bar.reason().to_owned()).unwrap_or_default(),
         derivation_secret: principal.secret.to_vec(),
         business_path: principal.path.iter().map(ToString::to_string).collect(),
+        session_id: session.map(|session| session.id.to_string()).unwrap_or_default(),
+        proven_until: session.map(|session| {
+            let ms = i64::try_from(session.proven_until_ms).unwrap_or(i64::MAX);
+            Timestamp { seconds: ms / 1_000, nanos: i32::try_from(ms % 1_000 * 1_000_000).unwrap_or(0) }
+        }),
     }
 }
 

@@ -10,7 +10,7 @@ pub enum Error {
     /// There is no such thing, or it belongs to another tenant or business: nobody learns which.
     #[error("no such {what}")]
     NotFound {
-        /// `business`, `API key`.
+        /// `business`, `API key`, `user`.
         what: &'static str,
     },
     /// The tenant, business or key was made before.
@@ -19,7 +19,7 @@ pub enum Error {
     /// The caller has seen another revision.
     #[error("the {what} has changed since, its revision is '{current}'")]
     StaleRevision {
-        /// `business`, `role`.
+        /// `business`, `role`, `user`.
         what: &'static str,
         /// The revision now.
         current: u64,
@@ -50,7 +50,7 @@ pub enum Error {
         /// The field of the new key, in the spelling of the contract.
         field: &'static str,
     },
-    /// The assignment or role would give what its maker does not have.
+    /// The assignment, role or user would get what its maker does not have.
     #[error("nobody gives more than they have: '{field}' goes too far")]
     GrantEscalation {
         /// The field that goes too far, in the spelling of the contract.
@@ -77,6 +77,33 @@ pub enum Error {
         /// The longest chain.
         max: usize,
     },
+    /// Another user of the tenant has the address.
+    #[error("another user has that email address")]
+    EmailTaken,
+    /// Somebody must run the tenant.
+    #[error("this is the last owner of the tenant: make another user an owner first")]
+    LastOwner,
+    /// More owners than are kept.
+    #[error("a tenant has at most '{max}' owners")]
+    TooManyOwners {
+        /// The most.
+        max: usize,
+    },
+    /// The caller is no user in a session.
+    #[error("this is for users who are signed in, not for keys")]
+    UsersOnly,
+    /// Wrong password, or a code that is wrong, used, or missing.
+    #[error("password or code is wrong")]
+    InvalidProof,
+    /// Too many wrong credentials for this account.
+    #[error("too many failures in a row, try again later")]
+    TooManyFailures {
+        /// How long to wait.
+        wait_ms: u64,
+    },
+    /// Too many passwords are being checked.
+    #[error("too many passwords are being checked, try again")]
+    Busy,
     /// Unknown, wrong secret, expired, revoked, or from another network: nobody learns which.
     #[error("the credential is not valid")]
     InvalidCredentials,
@@ -113,8 +140,14 @@ impl Problem for Error {
             | Error::BusinessClosed
             | Error::IllegalTransition { .. } => Code::FailedPrecondition,
             Error::StaleRevision { .. } => Code::Aborted,
-            Error::PermissionEscalation { .. } | Error::GrantEscalation { .. } => Code::PermissionDenied,
+            Error::PermissionEscalation { .. } | Error::GrantEscalation { .. } | Error::InvalidProof => {
+                Code::PermissionDenied
+            }
             Error::SystemRole { .. } | Error::TooManyAssignments { .. } => Code::FailedPrecondition,
+            Error::EmailTaken => Code::AlreadyExists,
+            Error::LastOwner | Error::TooManyOwners { .. } | Error::UsersOnly => Code::FailedPrecondition,
+            Error::TooManyFailures { .. } => Code::ResourceExhausted,
+            Error::Busy => Code::Unavailable,
             Error::KeyEnded | Error::KeyChainTooLong { .. } => Code::FailedPrecondition,
             Error::InvalidCredentials => Code::Unauthenticated,
             Error::Invalid(error) => error.code(),
@@ -136,6 +169,13 @@ impl Problem for Error {
             Error::SystemRole { .. } => "SYSTEM_ROLE",
             Error::TooManyAssignments { .. } => "TOO_MANY_ASSIGNMENTS",
             Error::KeyEnded => "KEY_ENDED",
+            Error::EmailTaken => "EMAIL_TAKEN",
+            Error::LastOwner => "LAST_OWNER",
+            Error::TooManyOwners { .. } => "TOO_MANY_OWNERS",
+            Error::UsersOnly => "USERS_ONLY",
+            Error::InvalidProof => "INVALID_PROOF",
+            Error::TooManyFailures { .. } => "TOO_MANY_FAILURES",
+            Error::Busy => "BUSY",
             Error::KeyChainTooLong { .. } => "KEY_CHAIN_TOO_LONG",
             Error::InvalidCredentials => "INVALID_CREDENTIALS",
             Error::Invalid(error) => error.reason(),
@@ -153,7 +193,10 @@ impl Problem for Error {
             Error::PermissionEscalation { field } | Error::GrantEscalation { field } => {
                 vec![("field", (*field).to_owned())]
             }
-            Error::KeyChainTooLong { max } => vec![("max", max.to_string())],
+            Error::KeyChainTooLong { max } | Error::TooManyOwners { max } => vec![("max", max.to_string())],
+            Error::TooManyFailures { wait_ms } => {
+                vec![("retry_after_seconds", wait_ms.div_ceil(1_000).to_string())]
+            }
             Error::Refused(error) => error.metadata(),
             _ => vec![],
         }

@@ -1,5 +1,7 @@
 //! The service as the contract names it. Who may call what was decided by the guard.
 
+mod identity;
+
 use ids::BusinessId;
 use journal::{Keep, Meta};
 use proto::tenant::v1::tenant_service_server::TenantService;

@@ -1,4 +1,4 @@
-//! Tenants, businesses, roles, assignments and API keys.
+//! Tenants, businesses, roles, assignments, API keys, and people who sign in.
 //!
 //! In reading order: [`Config`], [`domain`] (pure), [`App`] (the use cases), [`records`] (what is
 //! stored), `convert` (every field check), `grpc`, [`Error`].
@@ -16,14 +16,15 @@ use std::sync::Arc;
 
 use journal::{Env, SharedStore};
 use proto::tenant::v1::access_service_server::AccessServiceServer;
+use proto::tenant::v1::identity_service_server::IdentityServiceServer;
 use proto::tenant::v1::tenant_service_server::TenantServiceServer;
 use rpc::{Guard, Guarded};
 use tower::Layer as _;
 
 pub use app::{
     ASSIGNMENTS_MAX, AnyRole, App, Assigned, Authenticated, BootstrapTenant, Bootstrapped, CallerRole,
-    CreateApiKey, CreateAssignment, CreateBusiness, CreatedKey, Explained, Explanation, Gate, Login, Page,
-    Source,
+    CreateApiKey, CreateAssignment, CreateBusiness, CreatedKey, Enrolled, Explained, Explanation, Gate,
+    Invite, Invited, Login, Page, Proof, SignIn, SignedIn, Source,
 };
 pub use config::Config;
 pub use error::Error;
@@ -60,6 +61,12 @@ impl Service {
     /// The gRPC service of roles and assignments behind its guard.
     pub fn access_server(&self, guard: &Guard) -> Guarded<AccessServiceServer<AccessGrpc>> {
         let server = AccessServiceServer::new(AccessGrpc::new(self.app.clone()));
+        guard.layer(server.max_decoding_message_size(REQUEST_BYTES_MAX))
+    }
+
+    /// The gRPC service of people who sign in behind its guard.
+    pub fn identity_server(&self, guard: &Guard) -> Guarded<IdentityServiceServer<Grpc>> {
+        let server = IdentityServiceServer::new(Grpc::new(self.app.clone()));
         guard.layer(server.max_decoding_message_size(REQUEST_BYTES_MAX))
     }
 }

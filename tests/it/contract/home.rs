@@ -1,6 +1,7 @@
 //! A tenant with one of everything.
 
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::door::{Door, unique};
 use crate::rest::text;
@@ -15,6 +16,7 @@ pub(crate) struct Home {
     location: String,
     other_location: String,
     price_list: String,
+    active_user: OnceCell<String>,
 }
 
 impl Home {
@@ -44,7 +46,16 @@ impl Home {
         world.audit().await;
         let door = Door::new(world, Some(&tenant.key)).await;
         let (location, other_location, price_list) = (first, second, list);
-        Home { tenant, door, product, variant, location, other_location, price_list }
+        Home {
+            tenant,
+            door,
+            product,
+            variant,
+            location,
+            other_location,
+            price_list,
+            active_user: OnceCell::new(),
+        }
     }
 
     /// The id of something of this tenant that the field at `pointer` can name; `prefix` says of what kind.
@@ -65,6 +76,7 @@ impl Home {
                 let draft = json!({"apiKeyId": key["apiKey"]["id"], "roleId": role["id"], "reach": "SELF"});
                 text(&self.tenant.rest.create("/v1/assignments", &draft).await["id"]).to_owned()
             }
+            "usr" => text(&self.invite().await["user"]["id"]).to_owned(),
             other => panic!("a request names '{other}_…': make one in contract/home.rs"),
         }
     }
@@ -85,6 +97,23 @@ impl Home {
         let business =
             json!({"legalName": format!("sub {}", unique()), "country": "DE", "baseCurrency": "EUR"});
         text(&self.tenant.rest.create("/v1/businesses", &business).await["id"]).to_owned()
+    }
+
+    async fn invite(&self) -> Value {
+        let user = json!({"email": format!("home{}@example.com", unique()), "name": "Ada", "role": "viewer"});
+        self.tenant.rest.create("/v1/users", &user).await
+    }
+
+    /// A user who has chosen a password.
+    pub(crate) async fn active_user(&self) -> String {
+        let made = self.active_user.get_or_init(async || {
+            let invited = self.invite().await;
+            let accept =
+                json!({"invitationToken": invited["invitationToken"], "password": "correct horse battery"});
+            self.tenant.rest.post("/v1/invitations:accept", &accept).send().await.ok(200);
+            text(&invited["user"]["id"]).to_owned()
+        });
+        made.await.clone()
     }
 
     async fn sale(&self) -> String {

@@ -44,9 +44,12 @@ pub(crate) fn rpc(name: &str) -> Rpc {
     all().into_iter().find(|rpc| rpc.name == name).unwrap_or_else(|| panic!("no RPC is called '{name}'"))
 }
 
-/// The RPCs with a route.
+/// The RPCs with a route that keys use. What needs no credential (`public.*`), and what users do with their own
+/// password, codes and sessions (`self.*`), has stories of its own.
 pub(crate) fn public() -> Vec<Rpc> {
-    all().into_iter().filter(|rpc| rpc.rule.http.is_some()).collect()
+    let of_people =
+        |rpc: &Rpc| ["public.", "self."].iter().any(|prefix| rpc.rule.permission.starts_with(prefix));
+    all().into_iter().filter(|rpc| rpc.rule.http.is_some() && !of_people(rpc)).collect()
 }
 
 impl Rpc {

@@ -61,6 +61,9 @@ async fn complete(rpc: &Rpc, home: &Home, with: &str, request: &mut Value) {
             set(request, &format!("{draft}/source/type"), source.into());
         }
         "ListMovements" => set(request, "/variantId", home.id("var", "/variantId").await.into()),
+        "CreateUser" => set(request, "/user/email", format!("user{number}@example.com").into()),
+        // Only who has a password is locked.
+        "LockUser" | "UnlockUser" => set(request, "/userId", home.active_user().await.into()),
         // Variants have a call of their own.
         "UpdateProduct" => drop(request["product"].as_object_mut().map(|product| product.remove("variants"))),
         "CreateBusiness" => {

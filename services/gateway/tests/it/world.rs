@@ -248,8 +248,8 @@ impl Service<Request<Body>> for FakeTenant {
                 role: "owner".to_owned(),
                 expires_at: (expires != 0).then_some(prost_types::Timestamp { seconds: expires, nanos: 0 }),
                 derivation_secret: vec![7; 32],
-                bar: String::new(),
                 business_path: path,
+                ..tenant::AuthenticateResponse::default()
             })
         })
     }

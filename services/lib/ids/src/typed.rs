@@ -185,6 +185,10 @@ typed_id! {
     UserId "usr"
 }
 typed_id! {
+    /// A time during which a user is signed in.
+    SessionId "ses"
+}
+typed_id! {
     /// A product: what its variants have in common.
     ProductId "prd"
 }

@@ -52,6 +52,17 @@ pub struct Actor {
     pub kind: ActorKind,
     /// `key_…`, `usr_…`, or the name of a job of the platform. Never empty.
     pub id: Arc<str>,
+    /// The session that a user acts in.
+    pub session: Option<Session>,
+}
+
+/// The session of a user.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Session {
+    /// `ses_…`.
+    pub id: Arc<str>,
+    /// Until when what needs a recent proof of the user is let in, in Unix milliseconds.
+    pub proven_until_ms: u64,
 }
 
 impl Actor {
@@ -59,7 +70,19 @@ impl Actor {
     pub fn new(kind: ActorKind, id: impl Into<Arc<str>>) -> Self {
         let id = id.into();
         assert!(!id.is_empty(), "no actor without an id");
-        Actor { kind, id }
+        Actor { kind, id, session: None }
+    }
+
+    /// The same actor in a session.
+    #[must_use]
+    pub fn with_session(self, session: Session) -> Self {
+        Actor { session: Some(session), ..self }
+    }
+
+    /// Who it is, whatever the session: what is kept for good.
+    #[must_use]
+    pub fn without_session(&self) -> Self {
+        Actor { session: None, ..self.clone() }
     }
 }
 
@@ -112,11 +135,19 @@ impl TryFrom<proto::tenant::v1::AuthenticateResponse> for Principal {
             let path = answer.business_path.iter().map(|id| BusinessId::parse(id).ok());
             let path: Arc<[BusinessId]> = path.collect::<Option<_>>()?;
             let business = BusinessId::parse(&answer.business_id).ok()?;
+            let mut who = Actor::new(ActorKind::parse(&actor.kind)?, actor.id);
+            if !answer.session_id.is_empty() {
+                let until = answer.proven_until.unwrap_or_default();
+                let ms =
+                    until.seconds.saturating_mul(1_000).saturating_add(i64::from(until.nanos) / 1_000_000);
+                let proven_until_ms = u64::try_from(ms).unwrap_or(0);
+                who.session = Some(Session { id: answer.session_id.into(), proven_until_ms });
+            }
             Some(Principal {
                 tenant: TenantId::parse(&answer.tenant_id).ok()?,
                 business: path.last().copied().filter(|last| *last == business)?,
                 path,
-                actor: Actor::new(ActorKind::parse(&actor.kind)?, actor.id),
+                actor: who,
                 permissions: Permissions::parse(&answer.permissions)?,
                 secret: answer.derivation_secret.try_into().ok()?,
             })
@@ -261,8 +292,8 @@ mod tests {
             role: "clerk".to_owned(),
             expires_at: None,
             derivation_secret: vec![7; 32],
-            bar: String::new(),
             business_path: [1, 2].map(|byte| BusinessId::from_bytes([byte; 16]).to_string()).into(),
+            ..AuthenticateResponse::default()
         };
         let principal = Principal::try_from(answer.clone()).unwrap();
         assert_eq!(principal.tenant, TenantId::from_bytes([1; 16]));

@@ -65,8 +65,8 @@ impl Guard {
     /// Decides whether a request for `path` may pass.
     ///
     /// # Errors
-    /// The first thing that is wrong: credential, then what stands against the call, then permission, then
-    /// headers.
+    /// The first thing that is wrong: credential, then what stands against the call, then permission, then a
+    /// recent proof, then headers.
     fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Admitted, Rejected> {
         let token = headers.get(&name::CONTEXT).ok_or(Refused::Unauthenticated)?;
         let verified = self.verifier.verify(token)?;
@@ -77,6 +77,12 @@ impl Guard {
         let admitted = || Admitted { ctx: Ctx::of_request(&verified, headers), path, rule };
         if !verified.may(rule) {
             return Err(Rejected::Denied(Box::new(admitted())));
+        }
+        if rule.step_up && verified.actor.kind == ActorKind::User {
+            let session = verified.actor.session.as_ref();
+            if session.is_none_or(|session| session.proven_until_ms <= self.verifier.now_ms()) {
+                return Err(Refused::StepUpRequired.into());
+            }
         }
         match headers.get(&name::IDEMPOTENCY_KEY) {
             None if rule.idempotency == Idempotency::Required => {
@@ -215,7 +221,7 @@ mod tests {
 
     use super::*;
     use crate::header;
-    use crate::{Actor, ActorKind, Minter, Permissions, Principal, etag, wall_clock};
+    use crate::{Actor, Minter, Permissions, Principal, Session, etag, wall_clock};
 
     const POST: &str = "/cargopilot.stock.v1.StockService/PostMovement";
     const GET: &str = "/cargopilot.tenant.v1.TenantService/GetBusiness";
@@ -330,6 +336,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// API-8: what needs a recent proof is refused to a user without one, and asks nobody else.
+    #[tokio::test]
+    async fn a_user_proves_himself_again_for_what_says_so() {
+        const CREATE: &str = "/cargopilot.tenant.v1.TenantService/CreateApiKey";
+        let world = World::new();
+        let send = async |actor: Actor, path: &str| {
+            let token = world.minter.mint(&Principal {
+                tenant: TenantId::from_bytes([1; 16]),
+                business: BusinessId::from_bytes([2; 16]),
+                path: Arc::from([BusinessId::from_bytes([2; 16])]),
+                actor,
+                permissions: Permissions::parse(["*"]).unwrap(),
+                secret: [7; 32],
+            });
+            let request = Request::builder().uri(path).header(header::CONTEXT, token.header());
+            world.send(request.body(()).unwrap()).await.map(|ctx| ctx.actor)
+        };
+        let user = || Actor::new(ActorKind::User, "usr_a");
+        let proven = |proven_until_ms| user().with_session(Session { id: "ses_a".into(), proven_until_ms });
+        let refused = Err("STEP_UP_REQUIRED".to_owned());
+        assert_eq!(send(user(), CREATE).await, refused);
+        assert_eq!(send(proven(wall_clock()() - 1), CREATE).await, refused);
+        assert_eq!(send(proven(u64::MAX), CREATE).await, Ok(proven(u64::MAX)));
+        assert_eq!(send(user(), GET).await, Ok(user()));
+        let key = Actor::new(ActorKind::ApiKey, "key_a");
+        assert_eq!(send(key.clone(), CREATE).await, Ok(key));
     }
 
     /// Remembers what it was told to write down.

@@ -10,6 +10,7 @@
 mod access;
 mod bar;
 mod context;
+mod csrf;
 mod decided;
 mod etag;
 mod guard;
@@ -27,7 +28,8 @@ mod unknown_id;
 
 pub use access::{Access, AccessLog};
 pub use bar::Bar;
-pub use context::{Actor, ActorKind, Ctx, Principal, SYSTEM_TENANT};
+pub use context::{Actor, ActorKind, Ctx, Principal, SYSTEM_TENANT, Session};
+pub use csrf::csrf_token;
 pub use etag::etag;
 pub use guard::{Guard, Guarded, open};
 pub use hash::{fingerprint, key_hash};

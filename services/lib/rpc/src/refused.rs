@@ -25,6 +25,9 @@ pub enum Refused {
         /// What it needs.
         permission: &'static str,
     },
+    /// The method needs a recent proof of the user.
+    #[error("prove who you are again: the last proof of this session is too old")]
+    StepUpRequired,
     /// The method posts to a ledger and needs a name for the mutation.
     #[error("this request needs an Idempotency-Key")]
     IdempotencyKeyRequired,
@@ -53,7 +56,9 @@ impl Problem for Refused {
             Refused::Unauthenticated => Code::Unauthenticated,
             Refused::UnknownMethod => Code::Unimplemented,
             Refused::NotRecorded => Code::Unavailable,
-            Refused::PermissionDenied { .. } | Refused::Barred(_) => Code::PermissionDenied,
+            Refused::PermissionDenied { .. } | Refused::Barred(_) | Refused::StepUpRequired => {
+                Code::PermissionDenied
+            }
             Refused::PreconditionRequired => Code::FailedPrecondition,
             Refused::IdempotencyKeyRequired
             | Refused::IdempotencyKeyMalformed
@@ -68,6 +73,7 @@ impl Problem for Refused {
             Refused::UnknownMethod => "UNKNOWN_METHOD",
             Refused::PermissionDenied { .. } => "PERMISSION_DENIED",
             Refused::Barred(bar) => bar.reason(),
+            Refused::StepUpRequired => "STEP_UP_REQUIRED",
             Refused::NotRecorded => "NOT_RECORDED",
             Refused::IdempotencyKeyRequired => "IDEMPOTENCY_KEY_REQUIRED",
             Refused::IdempotencyKeyMalformed => "IDEMPOTENCY_KEY_MALFORMED",

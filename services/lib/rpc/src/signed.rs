@@ -15,7 +15,7 @@ use prost::Message;
 use recent::Recent;
 
 use crate::decided::Decided;
-use crate::{Actor, ActorKind, Bar, Permissions, Principal, Refused};
+use crate::{Actor, ActorKind, Bar, Permissions, Principal, Refused, Session};
 
 /// How long a signed context is valid.
 pub const VALIDITY_MS: u64 = 60_000;
@@ -64,6 +64,11 @@ pub(crate) struct SignedContext {
     /// The reason of a [`Bar`]; empty for none.
     #[prost(string, tag = "10")]
     pub(crate) bar: String,
+    /// Empty: no session.
+    #[prost(string, tag = "11")]
+    pub(crate) session: String,
+    #[prost(uint64, tag = "12")]
+    pub(crate) proven_until_ms: u64,
 }
 
 /// A signed context as it travels.
@@ -129,6 +134,7 @@ impl Minter {
     /// Signs the context of a principal of whom some calls are refused.
     pub fn mint_barred(&self, principal: &Principal, bar: Option<Bar>) -> Token {
         let now = (self.clock)();
+        let session = principal.actor.session.as_ref();
         let context = SignedContext {
             audience: AUDIENCE.to_owned(),
             issued_ms: now,
@@ -140,6 +146,8 @@ impl Minter {
             permissions: principal.permissions.members().collect(),
             secret: principal.secret.to_vec(),
             bar: bar.map(|bar| bar.reason().to_owned()).unwrap_or_default(),
+            session: session.map(|session| session.id.to_string()).unwrap_or_default(),
+            proven_until_ms: session.map_or(0, |session| session.proven_until_ms),
         };
         self.sign(&context)
     }
@@ -185,6 +193,11 @@ impl Verifier {
         Verifier { keys, clock, seen: Recent::new(VERIFIED_MAX) }
     }
 
+    /// The time by which contexts expire, in Unix milliseconds.
+    pub(crate) fn now_ms(&self) -> u64 {
+        (self.clock)()
+    }
+
     /// # Errors
     /// [`Refused::Unauthenticated`], whatever is wrong.
     pub(crate) fn verify(&self, token: &HeaderValue) -> Result<Arc<Verified>, Refused> {
@@ -218,11 +231,16 @@ impl Verifier {
         let bar = (!context.bar.is_empty()).then(|| Bar::parse(&context.bar).ok_or(())).transpose().ok()?;
         let mut token = token.clone();
         token.set_sensitive(true);
+        let mut actor = Actor::new(ActorKind::parse(&context.actor_kind)?, context.actor_id);
+        if !context.session.is_empty() {
+            let proven_until_ms = context.proven_until_ms;
+            actor.session = Some(Session { id: context.session.into(), proven_until_ms });
+        }
         Some(Verified {
             tenant: TenantId::from_bytes(context.tenant.try_into().ok()?),
             business: *path.last()?,
             path,
-            actor: Actor::new(ActorKind::parse(&context.actor_kind)?, context.actor_id),
+            actor,
             permissions: Arc::new(Permissions::parse(&context.permissions)?),
             secret: Arc::new(context.secret.try_into().ok()?),
             bar,
@@ -324,6 +342,8 @@ mod tests {
             permissions: vec![],
             secret: vec![0; 32],
             bar: String::new(),
+            session: String::new(),
+            proven_until_ms: 0,
         };
         assert!(!refused(&verifier, &minter.sign(&good).header()));
         for bad in [

@@ -48,7 +48,7 @@ impl Catalogue {
             "components": {
                 "schemas": components,
                 "securitySchemes": {
-                    "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key, `cp_live_…`."},
+                    "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key, `cp_live_…`, or the token of a session, `cp_ses_…`."},
                 },
                 "parameters": header_parameters(),
                 "headers": answer_headers(),
@@ -103,6 +103,9 @@ impl Catalogue {
             "x-permission": operation.rule.permission,
         });
         let mut entry = described(entry, description.trim());
+        if operation.rule.is_public() {
+            entry["security"] = json!([]);
+        }
         let taken: Vec<usize> = operation.fields().collect();
         let body = match operation.body {
             Body::None => None,

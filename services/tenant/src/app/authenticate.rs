@@ -1,6 +1,7 @@
 //! Turns a credential into a principal.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use calendar::Instant;
 use ids::{BusinessId, TenantId};
@@ -8,7 +9,7 @@ use journal::Claim;
 use rpc::{Actor, ActorKind, Bar, Principal, SYSTEM_TENANT};
 
 use crate::app::App;
-use crate::domain::{Credential, Role, State, Status};
+use crate::domain::{Credential, Opaque, Role, State, Status};
 use crate::{Error, records};
 
 /// A credential, and where it comes from.
@@ -16,6 +17,8 @@ use crate::{Error, records};
 pub struct Login {
     /// The key; `None` for what cannot be one.
     pub credential: Option<Credential>,
+    /// The token of a session; `None` for what cannot be one.
+    pub session: Option<Opaque>,
     /// Address of the client.
     pub peer: Option<IpAddr>,
     /// The business to work in; `None` is the credential's own.
@@ -27,11 +30,11 @@ pub struct Login {
 pub struct Authenticated {
     /// The principal.
     pub principal: Principal,
-    /// The role of its key.
+    /// The role of its key or user.
     pub role: Role,
     /// What stands against some of its calls.
     pub bar: Option<Bar>,
-    /// When its secret stops working.
+    /// When its secret or session ends.
     pub expires_at: Option<Instant>,
 }
 
@@ -43,6 +46,9 @@ impl App {
     /// [`Error::InvalidCredentials`], [`Error::NotFound`] for a business that is neither the credential's own
     /// nor below it, or the journal.
     pub async fn authenticate(&self, login: Login) -> Result<Authenticated, Error> {
+        if let Some(token) = &login.session {
+            return self.authenticate_session(token, login.business).await;
+        }
         let credential = login.credential.ok_or(Error::InvalidCredentials)?;
         let tenant = self.tenant_of(&credential).await?;
         let State::ApiKey(key) = self.state(tenant, credential.id).await? else {
@@ -62,7 +68,26 @@ impl App {
         let expires_at = key.ends_at(&digest);
         let issued = key.issued;
         let Some(own) = issued.business() else { return Err(Error::InvalidCredentials) };
-        let business = login.business.unwrap_or(own);
+        let (path, bar) = self.place(tenant, own, login.business).await?;
+        let business = path.last().copied().unwrap_or(own);
+        let actor = Actor::new(ActorKind::ApiKey, issued.id.to_string());
+        let permissions = self.held(tenant, &actor, permissions, own, business, self.env.now()).await?;
+        let principal = Principal { tenant, business, path, actor, permissions, secret: owner.secret };
+        Ok(Authenticated { principal, bar, role: issued.role, expires_at })
+    }
+
+    /// Where a credential of the business `own` works when it asks for `wanted`: the path down to there, and what
+    /// stands against changes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a business that is neither its own nor below it, or the journal.
+    pub(super) async fn place(
+        &self,
+        tenant: TenantId,
+        own: BusinessId,
+        wanted: Option<BusinessId>,
+    ) -> Result<(Arc<[BusinessId]>, Option<Bar>), Error> {
+        let business = wanted.unwrap_or(own);
         let tree = self.tree(tenant).await?;
         let path = tree.path(business).filter(|path| path.contains(&own));
         let path = path.ok_or(Error::NotFound { what: "business" })?;
@@ -71,10 +96,7 @@ impl App {
             Status::Suspended => Some(Bar::BusinessSuspended),
             Status::Closed => Some(Bar::BusinessClosed),
         };
-        let actor = Actor::new(ActorKind::ApiKey, issued.id.to_string());
-        let permissions = self.held(tenant, &actor, permissions, own, business, self.env.now()).await?;
-        let principal = Principal { tenant, business, path, actor, permissions, secret: owner.secret };
-        Ok(Authenticated { principal, bar, role: issued.role, expires_at })
+        Ok((path, bar))
     }
 
     /// The tenant that a key was noted for.

@@ -176,7 +176,7 @@ impl App {
     }
 
     /// The tenant that has the slug.
-    async fn tenant_called(&self, slug: &str) -> Result<Option<TenantId>, Error> {
+    pub(super) async fn tenant_called(&self, slug: &str) -> Result<Option<TenantId>, Error> {
         let claim = journal::Claim { kind: records::SLUG, value: slug.to_owned().into_bytes().into() };
         let owner = self.journal.store().claim(SYSTEM_TENANT, claim).await.map_err(journal::Error::from)?;
         Ok(owner.map(|owner| TenantId::from_bytes(*owner.as_bytes())))

@@ -67,20 +67,14 @@ impl App {
             last4: credential.last4(),
             expires_at: new.expires_at,
             ip_allow: new.ip_allow,
-            created_by: ctx.actor.clone(),
+            created_by: ctx.actor.without_session(),
         };
         let own = self.own_key(ctx).await?;
-        // A context outlives its key by some seconds; what it could leave behind would stay.
-        if own.as_ref().is_some_and(|key| !key.is_alive(self.env.now())) {
-            return Err(Error::InvalidCredentials);
-        }
         let creator = Creator { permissions: &ctx.permissions, business: ctx.business, key: own.as_ref() };
         new.may_be_made_by(creator)?;
-        // What is assigned to a key can be revoked; what it made with that would stay. So it gives on what it was
-        // made with.
-        if let Some(made_with) = own.as_ref().map(|key| key.issued.permissions().unwrap_or_default()) {
-            new.may_be_made_by(Creator { permissions: &made_with, ..creator })?;
-        }
+        // What is assigned can be revoked; what was made with that would stay.
+        let lasting = self.own(ctx).await?.permissions;
+        new.may_be_made_by(Creator { permissions: &lasting, ..creator })?;
         self.check_chain(ctx.tenant, &new.created_by).await?;
 
         self.register_key(ctx.tenant, id).await?;

@@ -1,7 +1,7 @@
 //! What a key may do now: its own permissions, and no more than those above it have today.
 
 use calendar::Instant;
-use ids::{ApiKeyId, TenantId};
+use ids::{ApiKeyId, TenantId, UserId};
 use rpc::{Actor, ActorKind, Permissions};
 
 use crate::Error;
@@ -12,8 +12,8 @@ use crate::domain::{ApiKey, State};
 const CHAIN_MAX: usize = 8;
 
 impl App {
-    /// What `key` may do at `now`: what it was given, narrowed by what each key above it may do. `None` when
-    /// one of them is revoked or expired.
+    /// What `key` may do at `now`: what it was given, narrowed by what each key and the user above it may do.
+    /// `None` when one of them is revoked, expired, locked or has left.
     ///
     /// # Errors
     /// The journal.
@@ -28,6 +28,10 @@ impl App {
         for _ in 0..CHAIN_MAX {
             if creator.kind == ActorKind::System {
                 return Ok(Some(permissions));
+            }
+            if creator.kind == ActorKind::User {
+                let theirs = self.user_permissions(tenant, &creator).await?;
+                return Ok(theirs.map(|theirs| permissions.intersect(&theirs)));
             }
             let Some(above) = self.key_of(tenant, &creator).await? else { return Ok(None) };
             let Some(theirs) = above.issued.permissions().filter(|_| above.is_alive(now)) else {
@@ -52,6 +56,11 @@ impl App {
             }
         }
         Err(Error::KeyChainTooLong { max: CHAIN_MAX })
+    }
+
+    async fn user_permissions(&self, tenant: TenantId, actor: &Actor) -> Result<Option<Permissions>, Error> {
+        let Ok(id) = UserId::parse(&actor.id) else { return Ok(None) };
+        Ok(self.user_of(tenant, id).await?.and_then(|user| user.permissions()))
     }
 
     async fn key_of(&self, tenant: TenantId, actor: &Actor) -> Result<Option<ApiKey>, Error> {

@@ -3,7 +3,7 @@
 use calendar::Instant;
 use ids::{BusinessId, TenantId};
 use journal::Aggregate as _;
-use rpc::{Actor, Ctx, Permissions};
+use rpc::{Actor, ActorKind, Ctx, Permissions};
 
 use crate::app::App;
 use crate::app::roles::{AnyRole, outlasts};
@@ -22,6 +22,16 @@ pub struct Assigned {
     pub assignment: Assignment,
     /// Its role, as it is today.
     pub role: AnyRole,
+}
+
+/// What a caller has without assignments.
+pub(super) struct Own {
+    /// What it was made with.
+    pub(super) permissions: Permissions,
+    /// The business that it belongs to.
+    pub(super) home: BusinessId,
+    /// Until when; `None` is for ever.
+    pub(super) ends_at: Option<Instant>,
 }
 
 /// What of a key's own permissions counts in its business (`here`) or in one below: there it takes
@@ -106,6 +116,33 @@ impl App {
         Ok(held)
     }
 
+    /// What the caller has for good: without what is assigned to it, which can be revoked while what it made with
+    /// that would stay.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCredentials`] for a key or user that has ended since: a context outlives its credential by
+    /// some seconds, and what it could leave behind would stay. Or the journal.
+    pub(super) async fn own(&self, ctx: &Ctx) -> Result<Own, Error> {
+        match ctx.actor.kind {
+            ActorKind::ApiKey => {
+                let key = self.own_key(ctx).await?.filter(|key| key.is_alive(self.env.now()));
+                let key = key.ok_or(Error::InvalidCredentials)?;
+                let permissions = key.issued.permissions().unwrap_or_default();
+                let home = key.issued.business().unwrap_or(ctx.business);
+                Ok(Own { permissions, home, ends_at: key.issued.expires_at })
+            }
+            ActorKind::User => {
+                let user = self.own_user(ctx).await?;
+                let permissions = user.permissions().ok_or(Error::InvalidCredentials)?;
+                Ok(Own { permissions, home: user.profile.business, ends_at: None })
+            }
+            ActorKind::System => {
+                let permissions = Permissions::clone(&ctx.permissions);
+                Ok(Own { permissions, home: ctx.business, ends_at: None })
+            }
+        }
+    }
+
     /// What the caller has in the business at the end of `path` until `end` (`None` is for ever), and, when
     /// `below`, in all that lie under it too: what can be given on.
     pub(super) async fn lasting(
@@ -117,17 +154,11 @@ impl App {
     ) -> Result<Permissions, Error> {
         let now = self.env.now();
         let Some(place) = path.last().copied() else { return Ok(Permissions::default()) };
-        let own = match self.own_key(ctx).await? {
-            // A context outlives its key by some seconds; what it could leave behind would stay.
-            Some(key) if !key.is_alive(now) => return Err(Error::InvalidCredentials),
-            Some(key) if outlasts(key.issued.expires_at, end) => {
-                let here = !below && key.issued.business() == Some(place);
-                own_there(key.issued.permissions().unwrap_or_default(), here)
-            }
-            Some(_) => Permissions::default(),
-            None => own_there(Permissions::clone(&ctx.permissions), !below && ctx.business == place),
+        let own = self.own(ctx).await?;
+        let mut held = match outlasts(own.ends_at, end) {
+            true => own_there(own.permissions, !below && own.home == place),
+            false => Permissions::default(),
         };
-        let mut held = own;
         for Assigned { assignment, role } in self.assigned(ctx.tenant, &ctx.actor, place, now).await? {
             let far = !below || assignment.made.reach == Reach::Subtree;
             if far && outlasts(assignment.made.valid_to, end) {

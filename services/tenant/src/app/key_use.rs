@@ -1,13 +1,13 @@
-//! Notes when and from where a key was used last, beside the request.
+//! Notes when a key or session was used last, beside the request.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use calendar::Instant;
-use ids::{ApiKeyId, TenantId};
+use ids::TenantId;
 use journal::Scope;
 use recent::Recent;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::app::App;
 use crate::domain::{ApiKey, Command};
@@ -24,7 +24,7 @@ const TRY_EVERY_MS: u64 = 60_000;
 pub(super) struct Uses {
     places: Arc<Semaphore>,
     /// When a write was tried last, in Unix milliseconds.
-    tried: Recent<ApiKeyId, u64>,
+    tried: Recent<[u8; 16], u64>,
 }
 
 impl Default for Uses {
@@ -33,17 +33,28 @@ impl Default for Uses {
     }
 }
 
+impl Uses {
+    /// Takes a place for writing a use of the key or session `id`; none when it was tried a short while ago.
+    pub(super) fn begin(&self, id: [u8; 16], now: Instant) -> Option<OwnedSemaphorePermit> {
+        let now_ms = now.unix_ms();
+        if self.tried.get(&id).is_some_and(|tried| now_ms < tried + TRY_EVERY_MS) {
+            return None;
+        }
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        self.tried.insert(id, now_ms);
+        Some(place)
+    }
+}
+
 impl App {
     /// Notes a use of `key`, in the background and at most once in
     /// [`ApiKey::USE_NOTED_EVERY_SECONDS`]. A use that cannot be written is forgotten: nothing depends on it.
     pub(super) fn note_use(&self, tenant: TenantId, key: &ApiKey, ip: Option<IpAddr>, now: Instant) {
-        let (id, now_ms) = (key.issued.id, now.unix_ms());
-        let is_due = |tried: u64| tried + TRY_EVERY_MS <= now_ms;
-        if !key.notes_use(now) || !self.uses.tried.get(&id).is_none_or(is_due) {
+        let id = key.issued.id;
+        if !key.notes_use(now) {
             return;
         }
-        let Ok(place) = Arc::clone(&self.uses.places).try_acquire_owned() else { return };
-        self.uses.tried.insert(id, now_ms);
+        let Some(place) = self.uses.begin(*id.as_bytes(), now) else { return };
         let (app, scope) = (self.clone(), Scope { tenant, aggregate: id.into() });
         tokio::spawn(async move {
             let request = app.internal(JOB, Command::NoteUse { ip });

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ids::{AggregateId, BusinessId};
-use journal::Aggregate as _;
+use journal::{Aggregate as _, Damage};
 use rpc::{Ctx, PageToken, Refused};
 
 use crate::app::App;
@@ -41,13 +41,15 @@ impl App {
         }
         let name = format!("businesses/{within}");
         let list = List { name: &name, index: records::BUSINESSES, prefix: Bytes::new() };
-        let pick = |state| match state {
-            State::Business(business)
-                if tree.is_within(business.id, within) && sees(ctx, tree.path(business.id)) =>
-            {
-                App::placed(&tree, business).ok()
-            }
-            _ => None,
+        let pick = |header: &[u8]| {
+            Ok(match State::from_header(header)? {
+                State::Business(business)
+                    if tree.is_within(business.id, within) && sees(ctx, tree.path(business.id)) =>
+                {
+                    App::placed(&tree, business).ok()
+                }
+                _ => None,
+            })
         };
         self.page(ctx, list, size, token, pick).await
     }
@@ -59,20 +61,22 @@ impl App {
     pub async fn api_keys(&self, ctx: &Ctx, size: usize, token: &str) -> Result<Page<ApiKey>, Error> {
         let list = List { name: "apiKeys", index: records::KEYS, prefix: Bytes::new() };
         let tree = self.tree(ctx.tenant).await?;
-        let pick = |state| match state {
-            State::ApiKey(key) if sees(ctx, tree.path_of(&key)) => Some(key),
-            _ => None,
+        let pick = |header: &[u8]| {
+            Ok(match State::from_header(header)? {
+                State::ApiKey(key) if sees(ctx, tree.path_of(&key)) => Some(key),
+                _ => None,
+            })
         };
         self.page(ctx, list, size, token, pick).await
     }
 
-    async fn page<T>(
+    pub(super) async fn page<T>(
         &self,
         ctx: &Ctx,
         list: List<'_>,
         size: usize,
         token: &str,
-        pick: impl Fn(State) -> Option<T>,
+        pick: impl Fn(&[u8]) -> Result<Option<T>, Damage>,
     ) -> Result<Page<T>, Error> {
         let mut after = match PageToken::open(ctx, list.name, token)? {
             Some(position) => Some(read_position(&position)?),
@@ -91,7 +95,7 @@ impl App {
                 if items.len() == size || read == ROWS_READ_MAX {
                     return Ok(Page { items, next: token_after(ctx, &list, after) });
                 }
-                items.extend(pick(State::from_header(&row.value).map_err(journal::Error::from)?));
+                items.extend(pick(&row.value).map_err(journal::Error::from)?);
                 after = Some((row.key, row.aggregate));
                 read += 1;
             }
@@ -103,10 +107,10 @@ impl App {
 }
 
 /// One list of the service.
-struct List<'a> {
-    name: &'a str,
-    index: u16,
-    prefix: Bytes,
+pub(super) struct List<'a> {
+    pub(super) name: &'a str,
+    pub(super) index: u16,
+    pub(super) prefix: Bytes,
 }
 
 /// Seals the position after the last row that was read.

@@ -7,6 +7,7 @@ mod create_api_key;
 mod effective;
 mod explain;
 mod granted;
+mod identity;
 mod key_use;
 mod list;
 mod read;
@@ -29,13 +30,15 @@ pub use bootstrap::{BootstrapTenant, Bootstrapped};
 pub use create_api_key::{CreateApiKey, CreatedKey};
 pub use explain::{Explained, Explanation, Gate, Source};
 pub use granted::{ASSIGNMENTS_MAX, Assigned};
+pub use identity::{Enrolled, Invite, Invited, Proof, SignIn, SignedIn};
 pub use list::Page;
 pub use read::CallerRole;
 pub use roles::AnyRole;
 pub use tree::CreateBusiness;
 
-use crate::domain::{Access, Command, State, Tree};
+use crate::domain::{Access, Command, People, State, Tree};
 use crate::{Config, Error};
+use identity::{Passwords, Throttle};
 
 /// Trees that are remembered, at most 1 MiB each and usually some KiB.
 const TREES_MAX: usize = 256;
@@ -46,27 +49,35 @@ pub struct App {
     journal: Journal<State>,
     /// Roles and assignments.
     access: Journal<Access>,
+    /// Users, sessions, owners.
+    people: Journal<People>,
     trees: Journal<Tree>,
     /// Trees that were read, with the sequence that they belong to.
     grown: Arc<Recent<TenantId, (Seq, Arc<Tree>)>>,
     env: Arc<dyn Env>,
     config: Config,
     uses: Arc<key_use::Uses>,
+    passwords: Arc<Passwords>,
+    throttle: Arc<Throttle>,
 }
 
 impl App {
     pub(crate) fn new(store: SharedStore, env: Arc<dyn Env>, config: Config) -> Self {
         let access = Journal::new(Arc::clone(&store), Arc::clone(&env));
+        let people = Journal::new(Arc::clone(&store), Arc::clone(&env));
         let trees = Journal::new(Arc::clone(&store), Arc::clone(&env));
         let grown = Arc::new(Recent::new(TREES_MAX));
         App {
             journal: Journal::new(store, Arc::clone(&env)),
             access,
+            people,
             trees,
             grown,
+            uses: Arc::default(),
+            passwords: Arc::new(Passwords::new(config.pepper)),
+            throttle: Arc::default(),
             env,
             config,
-            uses: Arc::default(),
         }
     }
 
@@ -83,14 +94,17 @@ impl App {
 
     /// A request of the platform itself, which needs no idempotency key: what it does is idempotent.
     fn internal(&self, job: &str, command: Command) -> Request<Command> {
-        let meta = Meta {
+        Request { command, meta: self.internal_meta(job) }
+    }
+
+    fn internal_meta(&self, job: &str) -> Meta {
+        Meta {
             actor: Actor { kind: rpc::ActorKind::System.name().to_owned(), id: job.to_owned() },
             key: KeyHash(self.random()),
             fingerprint: [0; 16],
             keep: Keep::No,
             request_id: String::new(),
-        };
-        Request { command, meta }
+        }
     }
 
     /// Notes in the directory that a key belongs to a tenant; before the key is made.

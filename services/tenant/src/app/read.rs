@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use ids::{ApiKeyId, BusinessId};
-use rpc::{Ctx, Refused};
+use ids::{ApiKeyId, BusinessId, UserId};
+use rpc::{ActorKind, Ctx, Refused};
 
 use crate::Error;
 use crate::app::App;
 use crate::domain::{ApiKey, Placed, Role, State, Tenant};
 
-/// The role behind the caller's key; `None` for what is no key.
+/// The role behind the caller's key or user; `None` for the platform itself.
 pub type CallerRole = Option<Role>;
 
 /// Whether the caller sees what belongs to the business at the end of `path`: it is the caller's own, or lies
@@ -73,6 +73,9 @@ impl App {
     /// # Errors
     /// The journal.
     pub async fn caller_role(&self, ctx: &Ctx) -> Result<CallerRole, Error> {
+        if let (ActorKind::User, Ok(id)) = (ctx.actor.kind, UserId::parse(&ctx.actor.id)) {
+            return Ok(self.user_of(ctx.tenant, id).await?.map(|user| user.profile.role));
+        }
         Ok(self.own_key(ctx).await?.map(|key| key.issued.role))
     }
 }

@@ -1,8 +1,8 @@
 //! Gives an API key a new secret.
 
-use ids::ApiKeyId;
+use ids::{ApiKeyId, TenantId};
 use journal::{Meta, Request, Scope};
-use rpc::{Actor, ActorKind, Ctx};
+use rpc::{Actor, ActorKind, Ctx, Permissions};
 
 use crate::Error;
 use crate::app::read::may_write;
@@ -53,18 +53,27 @@ impl App {
         let creator = Creator { permissions: &ctx.permissions, business: ctx.business, key: own };
         key.issued.may_be_made_by(creator)?;
         // As for a new key: what is only assigned to the caller must not stay with it.
-        let lasting = match own {
-            Some(own) => ctx.permissions.intersect(&own.issued.permissions().unwrap_or_default()),
-            None => (*ctx.permissions).clone(),
-        };
+        let lasting = ctx.permissions.intersect(&self.own(ctx).await?.permissions);
         key.issued.may_be_made_by(Creator { permissions: &lasting, ..creator })?;
         let target = Actor::new(ActorKind::ApiKey, key.issued.id.to_string());
-        for assignment in self.assignments_of(ctx.tenant, &target).await? {
-            let role = self.role(ctx.tenant, assignment.made.role).await?;
-            if !lasting.covers(&role.permissions()) {
-                return Err(Error::PermissionEscalation { field: "permissions" });
+        match self.has_within(ctx.tenant, &target, &lasting).await? {
+            true => Ok(()),
+            false => Err(Error::PermissionEscalation { field: "permissions" }),
+        }
+    }
+
+    /// Whether all that is assigned to `principal` lies within `permissions`.
+    pub(super) async fn has_within(
+        &self,
+        tenant: TenantId,
+        principal: &Actor,
+        permissions: &Permissions,
+    ) -> Result<bool, Error> {
+        for assignment in self.assignments_of(tenant, principal).await? {
+            if !permissions.covers(&self.role(tenant, assignment.made.role).await?.permissions()) {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -6,9 +6,14 @@ mod command;
 mod credential;
 mod key;
 mod network;
+mod opaque;
+mod people;
 mod role;
+mod session;
 mod state;
+pub mod totp;
 mod tree;
+mod user;
 
 pub use access::{
     Access, AccessCommand, AccessEvent, Assignment, CustomRole, NewAssignment, NewRole, Reach, RoleUpdate,
@@ -18,6 +23,10 @@ pub use command::{Command, Event};
 pub use credential::{Credential, SECRET_LETTERS};
 pub use key::{ApiKey, Creator, NewKey, NewSecret, Previous, Use};
 pub use network::Network;
+pub use opaque::{Opaque, Purpose, RECOVERY_LETTERS, recovery_code, recovery_digest};
+pub use people::{OWNERS_MAX, People, PeopleCommand, PeopleEvent};
 pub use role::Role;
+pub use session::Session;
 pub use state::{Directory, State, Tenant};
 pub use tree::{Change, Node, PARTS, Status, Tree, TreeEvent, What, part};
+pub use user::{Invitation, NewUser, Totp, User, UserStatus, UserUpdate};

@@ -122,13 +122,20 @@ mod tests {
             ("product.create",   true,  true,  false),
             ("product.read",     true,  true,  true),
             ("product.update",   true,  true,  false),
+            ("public.accept",    true,  false, false),
+            ("public.sign_in",   true,  false, false),
             ("role.create",      true,  false, false),
             ("role.update",      true,  false, false),
+            ("self.read",        true,  false, true),
+            ("self.update",      true,  false, false),
             ("stock.post",       true,  true,  false),
             ("stock.read",       true,  true,  true),
             ("stock.reverse",    true,  true,  false),
             ("tenant.read",      true,  true,  true),
             ("tenant.update",    true,  false, false),
+            ("user.create",      true,  false, false),
+            ("user.read",        true,  false, true),
+            ("user.update",      true,  false, false),
         ]);
     }
 }

@@ -1,13 +1,16 @@
 //! What the audit log says about this service's entries.
 
-use ids::{AggregateId, ApiKeyId, BusinessId, RoleId, TenantId};
+use ids::{AggregateId, ApiKeyId, BusinessId, RoleId, SessionId, TenantId, UserId};
 use journal::Aggregate as _;
 use journal::store::Head;
 
-use super::{KIND_ACCESS, KIND_STATE, KIND_TREE};
-use crate::domain::{Access, AccessEvent, Event, State, Status, Tree, TreeEvent};
+use super::{KIND_ACCESS, KIND_PEOPLE, KIND_STATE, KIND_TREE};
+use crate::domain::{
+    Access, AccessEvent, Event, People, PeopleEvent, State, Status, Tree, TreeEvent, UserStatus,
+};
 
-/// What has this history: `biz_…`, `key_…`, `ten_…`, `rol_…`, `asg_…`; for the tree its master business.
+/// What has this history: `biz_…`, `key_…`, `ten_…`, `rol_…`, `asg_…`, `usr_…`, `ses_…`; for the tree its master
+/// business; `owners` for the list of those who run the tenant.
 #[must_use]
 pub fn resource(head: &Head, aggregate: AggregateId) -> Option<String> {
     let id = *aggregate.as_bytes();
@@ -25,6 +28,12 @@ pub fn resource(head: &Head, aggregate: AggregateId) -> Option<String> {
             Access::Unborn => return None,
             Access::Role(_) => RoleId::from_bytes(id).to_string(),
             Access::Assignment(assignment) => assignment.made.id.to_string(),
+        }),
+        KIND_PEOPLE => Some(match People::from_header(header).ok()? {
+            People::Unborn => return None,
+            People::User(_) => UserId::from_bytes(id).to_string(),
+            People::Session(_) => SessionId::from_bytes(id).to_string(),
+            People::Owners(_) => "owners".to_owned(),
         }),
         _ => None,
     }
@@ -59,6 +68,30 @@ pub fn action(kind: u8, event: &[u8]) -> Option<&'static str> {
             AccessEvent::Assigned(_) => "tenant.assignment.created",
             AccessEvent::Revoked => "tenant.assignment.revoked",
         }),
+        KIND_PEOPLE => people(event),
         _ => None,
     }
+}
+
+fn people(event: &[u8]) -> Option<&'static str> {
+    Some(match People::decode(event).ok()? {
+        PeopleEvent::Invited(_) => "tenant.user.invited",
+        PeopleEvent::Reinvited(_) => "tenant.user.reinvited",
+        PeopleEvent::Accepted { .. } => "tenant.user.accepted",
+        PeopleEvent::Updated(_) => "tenant.user.updated",
+        PeopleEvent::Turned(UserStatus::Locked) => "tenant.user.locked",
+        PeopleEvent::Turned(UserStatus::Deactivated) => "tenant.user.deactivated",
+        PeopleEvent::Turned(UserStatus::Active | UserStatus::Invited) => "tenant.user.unlocked",
+        PeopleEvent::PasswordChanged { .. } => "tenant.user.password_changed",
+        PeopleEvent::Enrolled { .. } => "tenant.user.totp_enrolled",
+        PeopleEvent::Confirmed { .. } => "tenant.user.totp_confirmed",
+        PeopleEvent::CodeUsed { .. } => "tenant.user.code_used",
+        PeopleEvent::RecoveryUsed { .. } => "tenant.user.recovery_code_used",
+        PeopleEvent::OwnerAdded(_) => "tenant.owner.added",
+        PeopleEvent::OwnerRemoved(_) => "tenant.owner.removed",
+        PeopleEvent::Begun(_) => "tenant.session.begun",
+        PeopleEvent::Seen => "tenant.session.seen",
+        PeopleEvent::Proven => "tenant.session.proven",
+        PeopleEvent::Ended => "tenant.session.ended",
+    })
 }

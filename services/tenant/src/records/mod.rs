@@ -9,6 +9,9 @@
 //! | index [`ASSIGNED`] | id of the principal, a zero byte, id of the assignment | header of the assignment | what `Authenticate` finds a principal's roles with | assignments that are not revoked |
 //! | claim [`SLUG`] in the scope of the platform | the slug | owned by the tenant | bootstrap finds its tenant again | tenants |
 //! | claim [`KEY`] in the scope of the platform | id of the key, 16 bytes | owned by the tenant | `Authenticate` finds the tenant of a key | keys of the platform |
+//! | index [`USERS`] | id of the user: by age | header of the user | `ListUsers` | users of a tenant |
+//! | index [`SESSIONS`] | id of the user, then of the session | header of the session, until it is ended | `ListSessions` | 20 per user |
+//! | claim [`EMAIL`] in the tenant's scope | email address in lower case | owned by the user | `SignIn` finds the user | users of a tenant |
 //!
 //! The scope of the platform is [`rpc::SYSTEM_TENANT`], where each tenant has one directory aggregate
 //! under the tenant's id. A key is noted there before it is made, so a key that works is always found;
@@ -17,6 +20,8 @@
 mod access;
 mod codec;
 pub mod describe;
+mod people;
+mod people_codec;
 mod tree;
 mod verify;
 
@@ -25,6 +30,8 @@ use calendar::Instant;
 use journal::{Aggregate, Changes, Damage, Need, Seq};
 
 pub(crate) use access::{assigned_key, role_id};
+pub(crate) use people::owners;
+pub use people::{EMAIL, SESSIONS, USERS};
 pub use tree::tree_id;
 pub use verify::verify_aggregate;
 
@@ -47,6 +54,8 @@ pub const KIND_STATE: u8 = 1;
 pub const KIND_TREE: u8 = 2;
 /// Kind of roles and assignments.
 pub const KIND_ACCESS: u8 = 5;
+/// Kind of users, sessions and lists of owners.
+pub const KIND_PEOPLE: u8 = 6;
 /// Claim of a slug.
 pub const SLUG: u16 = 0x0101;
 /// Claim of a key's id.

@@ -6,6 +6,7 @@ mod access;
 mod businesses;
 mod key_life;
 mod keys;
+mod people;
 mod tenants;
 mod visible;
 mod world;

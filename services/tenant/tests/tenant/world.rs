@@ -39,6 +39,7 @@ pub(crate) struct World {
     pub(crate) service: Service,
     pub(crate) client: TenantServiceClient<Transport>,
     pub(crate) access: AccessServiceClient<Transport>,
+    pub(crate) transport: Transport,
 }
 
 impl World {
@@ -52,10 +53,13 @@ impl World {
         let guard = Guard::new(Arc::new(Verifier::new(&[minter.public_key()], clock)));
         let store = Arc::new(MemoryStore::default());
         let service = Service::new(store, Arc::clone(&env) as Arc<dyn Env>, Config { pepper: [9; 32] });
-        let routes = rpc::Services::new(service.server(&guard)).and(service.access_server(&guard));
+        let routes = rpc::Services::new(service.server(&guard))
+            .and(service.access_server(&guard))
+            .and(service.identity_server(&guard));
         let transport = rpc::local(routes);
         let access = AccessServiceClient::new(transport.clone());
-        World { env, minter, guard, service, client: TenantServiceClient::new(transport), access }
+        let client = TenantServiceClient::new(transport.clone());
+        World { env, minter, guard, service, client, access, transport }
     }
 
     /// Makes a tenant and gives back its owner.
@@ -84,6 +88,16 @@ impl World {
         };
         let request = rpc::with_token(&self.minter.mint(&gateway), request);
         Ok(self.client.clone().authenticate(request).await?.into_inner())
+    }
+
+    /// What the gateway does with a call that needs no credential.
+    pub(crate) fn public<T>(&self, message: T) -> Request<T> {
+        let permissions = Permissions::parse(["public.accept", "public.sign_in"]).unwrap();
+        rpc::with_token(&self.minter.mint(&Principal::platform("gateway", permissions)), message)
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.env.now()
     }
 
     pub(crate) fn request<T>(&self, caller: &Principal, message: T) -> Request<T> {

@@ -1,0 +1,169 @@
+//! People, as the contract names it. Who may call what was decided by the guard.
+
+use journal::{Keep, Meta};
+use proto::tenant::v1::identity_service_server::IdentityService;
+use proto::tenant::v1::{
+    AcceptInvitationRequest, AcceptInvitationResponse, ChangePasswordRequest, ChangePasswordResponse,
+    ConfirmTotpRequest, ConfirmTotpResponse, CreateUserRequest, CreateUserResponse, DeactivateUserRequest,
+    EndSessionRequest, EnrolTotpRequest, EnrolTotpResponse, GetUserRequest, ListSessionsRequest,
+    ListSessionsResponse, ListUsersRequest, ListUsersResponse, LockUserRequest, ReinviteUserRequest,
+    ReinviteUserResponse, Session, SignInRequest, SignInResponse, StepUpRequest, UnlockUserRequest,
+    UpdateUserRequest, User,
+};
+use rpc::{Ctx, Refused};
+use tonic::{Request, Response};
+
+use super::{Answer, Grpc};
+use crate::convert::{self, identity};
+use crate::domain;
+
+impl Grpc {
+    /// No idempotency key: the answer holds a secret, or repeating the call changes nothing.
+    fn unkept(&self, ctx: &Ctx, method: &str, message: &impl prost::Message) -> Meta {
+        let path = format!("/cargopilot.tenant.v1.IdentityService/{method}");
+        rpc::meta(ctx, self.app.journal().env(), &path, None, message, Keep::No)
+    }
+
+    async fn turn(&self, ctx: &Ctx, id: &str, to: domain::UserStatus, meta: Meta) -> Answer<User> {
+        let id = identity::user_id(id).map_err(rpc::status)?;
+        let user = self.app.turn_user(ctx, id, to, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(identity::user(user)))
+    }
+}
+
+#[tonic::async_trait]
+impl IdentityService for Grpc {
+    async fn create_user(&self, request: Request<CreateUserRequest>) -> Answer<CreateUserResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "CreateUser", &request);
+        let new = identity::create_user(request).map_err(rpc::status)?;
+        let invited = self.app.invite(&ctx, new, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(identity::invited(invited)))
+    }
+
+    async fn get_user(&self, request: Request<GetUserRequest>) -> Answer<User> {
+        let (ctx, request) = rpc::open(request)?;
+        let id = identity::user_id(&request.user_id).map_err(rpc::status)?;
+        let user = self.app.user(&ctx, id).await.map_err(rpc::status)?;
+        Ok(Response::new(identity::user(user)))
+    }
+
+    async fn list_users(&self, request: Request<ListUsersRequest>) -> Answer<ListUsersResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let size = convert::page_size(request.page_size).map_err(rpc::status)?;
+        let page = self.app.users(&ctx, size, &request.page_token).await.map_err(rpc::status)?;
+        Ok(Response::new(identity::users(page)))
+    }
+
+    async fn update_user(&self, request: Request<UpdateUserRequest>) -> Answer<User> {
+        const PATH: &str = "/cargopilot.tenant.v1.IdentityService/UpdateUser";
+        let (ctx, request) = rpc::open(request)?;
+        let (id, mut update) = identity::update_user(&request).map_err(rpc::status)?;
+        update.expected = ctx.expected_revision().map_err(rpc::status)?;
+        let meta = self.meta(&ctx, PATH, &request);
+        let (user, replayed) = self.app.update_user(&ctx, id, update, meta).await.map_err(rpc::status)?;
+        Ok(rpc::respond(identity::user(user), replayed))
+    }
+
+    async fn lock_user(&self, request: Request<LockUserRequest>) -> Answer<User> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "LockUser", &request);
+        self.turn(&ctx, &request.user_id, domain::UserStatus::Locked, meta).await
+    }
+
+    async fn unlock_user(&self, request: Request<UnlockUserRequest>) -> Answer<User> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "UnlockUser", &request);
+        self.turn(&ctx, &request.user_id, domain::UserStatus::Active, meta).await
+    }
+
+    async fn deactivate_user(&self, request: Request<DeactivateUserRequest>) -> Answer<User> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "DeactivateUser", &request);
+        self.turn(&ctx, &request.user_id, domain::UserStatus::Deactivated, meta).await
+    }
+
+    async fn reinvite_user(&self, request: Request<ReinviteUserRequest>) -> Answer<ReinviteUserResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "ReinviteUser", &request);
+        let id = identity::user_id(&request.user_id).map_err(rpc::status)?;
+        let invited = self.app.reinvite(&ctx, id, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(identity::reinvited(invited)))
+    }
+
+    async fn accept_invitation(
+        &self,
+        request: Request<AcceptInvitationRequest>,
+    ) -> Answer<AcceptInvitationResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "AcceptInvitation", &request);
+        let (token, password) = identity::accept(request).map_err(rpc::status)?;
+        let user = self.app.accept_invitation(&token, password, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(AcceptInvitationResponse { user: Some(identity::user(user)) }))
+    }
+
+    async fn sign_in(&self, request: Request<SignInRequest>) -> Answer<SignInResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "SignIn", &request);
+        let ask = identity::sign_in(request).map_err(rpc::status)?;
+        let done = self.app.sign_in(ask, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(identity::signed_in(done)))
+    }
+
+    async fn list_sessions(&self, request: Request<ListSessionsRequest>) -> Answer<ListSessionsResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        convert::page_size(request.page_size).map_err(rpc::status)?;
+        // A user has so few that there is no second page.
+        if !request.page_token.is_empty() {
+            return Err(rpc::status(Refused::PageTokenInvalid));
+        }
+        let sessions = self.app.own_sessions(&ctx).await.map_err(rpc::status)?.into_iter();
+        let sessions = sessions.map(|session| identity::session(session, identity::own_session(&ctx)));
+        Ok(Response::new(ListSessionsResponse {
+            sessions: sessions.collect(),
+            next_page_token: String::new(),
+        }))
+    }
+
+    async fn end_session(&self, request: Request<EndSessionRequest>) -> Answer<Session> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "EndSession", &request);
+        let id = identity::session_id(&request.session_id).map_err(rpc::status)?;
+        let session = self.app.end_session(&ctx, id, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(identity::session(session, identity::own_session(&ctx))))
+    }
+
+    async fn step_up(&self, request: Request<StepUpRequest>) -> Answer<Session> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "StepUp", &request);
+        let proof = identity::step_up(request).map_err(rpc::status)?;
+        let session = self.app.step_up(&ctx, proof, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(identity::session(session, identity::own_session(&ctx))))
+    }
+
+    async fn change_password(
+        &self,
+        request: Request<ChangePasswordRequest>,
+    ) -> Answer<ChangePasswordResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "ChangePassword", &request);
+        let (proof, password) = identity::change_password(request).map_err(rpc::status)?;
+        self.app.change_password(&ctx, proof, password, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(ChangePasswordResponse {}))
+    }
+
+    async fn enrol_totp(&self, request: Request<EnrolTotpRequest>) -> Answer<EnrolTotpResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "EnrolTotp", &request);
+        let enrolled = self.app.enrol_totp(&ctx, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(identity::enrolled(&enrolled)))
+    }
+
+    async fn confirm_totp(&self, request: Request<ConfirmTotpRequest>) -> Answer<ConfirmTotpResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "ConfirmTotp", &request);
+        identity::totp_code(&request.code).map_err(rpc::status)?;
+        let recovery_codes = self.app.confirm_totp(&ctx, &request.code, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(ConfirmTotpResponse { recovery_codes }))
+    }
+}
