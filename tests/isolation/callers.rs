@@ -17,19 +17,23 @@ pub(crate) struct Caller {
 /// A kind of principal that is new has credentials that are new: they belong into [`of`].
 fn has_credentials(kind: ActorKind) -> bool {
     match kind {
-        ActorKind::ApiKey => true,
-        // People have no credentials of their own yet; the platform has none.
-        ActorKind::User | ActorKind::System => false,
+        ActorKind::ApiKey | ActorKind::User => true,
+        // The platform has none.
+        ActorKind::System => false,
     }
 }
 
 /// Callers of every kind, all of the tenant of `home`.
 pub(crate) async fn of(world: &World, home: &Home) -> Vec<Caller> {
-    assert!(has_credentials(ActorKind::ApiKey));
+    assert!(has_credentials(ActorKind::ApiKey) && has_credentials(ActorKind::User));
     let mut callers = vec![];
     for role in ["owner", "clerk", "viewer"] {
         let made = home.new_key(role).await;
         callers.push(Caller { name: role, door: Door::new(world, Some(text(&made["secret"]))).await });
+    }
+    for (name, role) in [("owner in a session", "owner"), ("clerk in a session", "clerk")] {
+        let token = home.tenant.new_session(role).await;
+        callers.push(Caller { name, door: Door::new(world, Some(&token)).await });
     }
     let narrow = json!({"name": "narrow", "role": "owner", "permissions": ["stock.post", "stock.read"],
         "expiresAt": "2150-01-01T00:00:00Z", "ipAllow": ["127.0.0.0/8"]});

@@ -1,31 +1,14 @@
 //! A key that is revoked is one no more.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
-use calendar::Instant;
-use journal::{Env, SystemEnv};
 use serde_json::json;
 use tonic::Code;
 
 use crate::contract::{Home, public, sample};
 use crate::door::Door;
 use crate::rest::text;
-use crate::world::World;
-
-/// The clock of the machine, put forward.
-#[derive(Default)]
-struct Forward(AtomicI64);
-
-impl Env for Forward {
-    fn now(&self) -> Instant {
-        SystemEnv.now().plus_seconds(self.0.load(Ordering::Relaxed))
-    }
-
-    fn random(&self, bytes: &mut [u8]) {
-        SystemEnv.random(bytes);
-    }
-}
+use crate::world::{Forward, World};
 
 /// API-4, the part of revocation: every RPC, over REST and gRPC, that a key was let into refuses it five seconds
 /// after the key was revoked, however often it was used until then.
@@ -43,7 +26,7 @@ async fn every_call_refuses_a_revoked_key_within_five_seconds() {
     }
     let uri = format!("/v1/apiKeys/{}:revoke", text(&made["apiKey"]["id"]));
     home.tenant.rest.post(uri, &json!({})).send().await.ok(200);
-    clock.0.store(5, Ordering::Relaxed);
+    clock.pass_seconds(5);
     for rpc in public() {
         let request = sample(&rpc, &home, "").await;
         let written = world.commit_count();

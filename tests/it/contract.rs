@@ -17,4 +17,4 @@ mod sample;
 mod send;
 
 pub(crate) use home::Home;
-pub(crate) use model::{Field, Rpc, all, options, public, rpc};
+pub(crate) use model::{Field, Rpc, all, options, public, routed, rpc};

@@ -7,7 +7,7 @@ use std::{env, fs};
 use http::Method;
 use serde_json::Value;
 
-use crate::contract::{Rpc, public};
+use crate::contract::{Rpc, routed};
 use crate::rest::{Answer, Rest};
 use crate::world::World;
 
@@ -39,9 +39,9 @@ async fn the_openapi_document_is_the_contract() {
             methods.as_object().expect("methods").keys().map(|method| (path.clone(), method.clone())),
         );
     }
-    assert_eq!(found, public().iter().map(documented).collect());
+    assert_eq!(found, routed().iter().map(documented).collect());
 
-    for rpc in public() {
+    for rpc in routed() {
         let (path, method) = documented(&rpc);
         let operation = &document.json["paths"][&path][&method];
         assert_eq!(operation["x-permission"], rpc.rule.permission, "{}", rpc.name);
@@ -52,10 +52,13 @@ async fn the_openapi_document_is_the_contract() {
             let target = document.json.pointer(reference.trim_start_matches('#'));
             assert!(target.is_some(), "{}: {reference} leads nowhere", rpc.name);
         }
-        // It is served: without a credential it is 401, what is not served is 404.
+        // It is served: without a credential it is 401, or 400 where none is needed; what is not served is 404.
         let uri = path.replace(['{', '}'], "");
         let answer = rest.call(method.to_ascii_uppercase().parse().expect("a method"), uri).send().await;
-        answer.problem(401, "UNAUTHENTICATED");
+        match rpc.rule.is_public() {
+            true => answer.problem(400, "INVALID_REQUEST"),
+            false => answer.problem(401, "UNAUTHENTICATED"),
+        };
     }
     world.close().await;
 }
@@ -131,7 +134,7 @@ fn reasons() -> BTreeSet<String> {
 async fn every_reason_is_explained() {
     let world = World::new().await;
     let rest = Rest::new(&world.url, None);
-    let announced = public().into_iter().flat_map(|rpc| rpc.rule.errors.clone());
+    let announced = routed().into_iter().flat_map(|rpc| rpc.rule.errors.clone());
     let all: BTreeSet<String> = reasons().into_iter().chain(announced).collect();
     assert!(50 < all.len() && all.contains("INSUFFICIENT_STOCK") && all.contains("SKU_TAKEN"), "{all:?}");
     for reason in all {

@@ -37,6 +37,9 @@ async fn fill(tenant: &Tenant, name: &str) -> BTreeMap<&'static str, String> {
         "source": {"type": "goods_receipt", "id": mark("document"), "number": mark("number"), "lineId": mark("line")}});
     let posted = rest.post("/v1/movements", &receipt).key(&mark("key")).send().await.ok(201);
     let key = rest.create("/v1/apiKeys", &json!({"name": mark("apikey"), "role": "viewer"})).await;
+    let user =
+        json!({"email": format!("{}@example.com", mark("email")), "name": mark("user"), "role": "viewer"});
+    let user = rest.create("/v1/users", &user).await;
     let role = json!({"code": mark("role"), "description": mark("about"), "permissions": ["stock.read"]});
     let role = rest.create("/v1/roles", &role).await;
     let given = json!({"apiKeyId": key["apiKey"]["id"], "roleId": role["id"], "reach": "SELF"});
@@ -57,6 +60,7 @@ async fn fill(tenant: &Tenant, name: &str) -> BTreeMap<&'static str, String> {
         ("apiKeyId", id(&key["apiKey"])),
         ("roleId", id(&role)),
         ("assignmentId", id(&given)),
+        ("userId", id(&user["user"])),
     ])
 }
 

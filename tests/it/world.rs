@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use audit::witness::ShortMemory;
+use calendar::Instant;
 use futures::stream::{self, StreamExt as _};
 use ids::{BusinessId, TenantId};
 use journal::memory::MemoryStore;
 use journal::{Env, SharedStore, SystemEnv};
 use journal_embedded::{EmbeddedStore, Options};
 use money::Currency;
+use serde_json::{Value, json};
 use server::platform::{AuditKeys, Parts, Platform};
 use tempfile::TempDir;
 use tenant::BootstrapTenant;
@@ -20,12 +23,33 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::door::unique;
 use crate::errors;
-use crate::rest::Rest;
+use crate::rest::{Rest, text};
 use crate::spy::Spy;
 
 /// Aggregates that are read at once.
 const PAGE: usize = 500;
+
+/// The clock of the machine, put forward.
+#[derive(Default)]
+pub(crate) struct Forward(AtomicI64);
+
+impl Forward {
+    pub(crate) fn pass_seconds(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+impl Env for Forward {
+    fn now(&self) -> Instant {
+        SystemEnv.now().plus_seconds(self.0.load(Ordering::Relaxed))
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        SystemEnv.random(bytes);
+    }
+}
 
 /// All services, their stores and a listener.
 pub(crate) struct World {
@@ -49,12 +73,36 @@ struct Running {
     served: JoinHandle<()>,
 }
 
+/// The password of all users.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
 /// A tenant and how its owner speaks.
 pub(crate) struct Tenant {
+    pub(crate) slug: String,
     pub(crate) id: TenantId,
     pub(crate) business: BusinessId,
     pub(crate) key: String,
     pub(crate) rest: Rest,
+}
+
+impl Tenant {
+    /// Makes a user who has chosen a password: its id, and what signs it in.
+    pub(crate) async fn new_user(&self, role: &str) -> (String, Value) {
+        let email = format!("ada{}@example.com", unique());
+        let invited = json!({"email": email, "name": "Ada", "role": role});
+        let invited = self.rest.create("/v1/users", &invited).await;
+        let accept = json!({"invitationToken": invited["invitationToken"], "password": PASSWORD});
+        self.rest.post("/v1/invitations:accept", &accept).send().await.ok(200);
+        let sign_in = json!({"tenant": self.slug, "email": email, "password": PASSWORD});
+        (text(&invited["user"]["id"]).to_owned(), sign_in)
+    }
+
+    /// Makes a user and signs it in: the token of the session.
+    pub(crate) async fn new_session(&self, role: &str) -> String {
+        let (_, sign_in) = self.new_user(role).await;
+        let session = self.rest.post("/v1/sessions:signIn", &sign_in).send().await.ok(200);
+        text(&session.json["token"]).to_owned()
+    }
 }
 
 impl World {
@@ -75,7 +123,6 @@ impl World {
     }
 
     /// Starts over stores in memory, by another clock.
-    #[allow(dead_code, reason = "the isolation tests turn the clock")]
     pub(crate) async fn at(env: Arc<dyn Env>) -> World {
         let spy = || Arc::new(Spy::new(Arc::new(MemoryStore::default())));
         World::over_at(Stores { tenant: spy(), catalog: spy(), stock: spy(), audit: spy() }, env).await
@@ -116,8 +163,9 @@ impl World {
     }
 
     pub(crate) async fn tenant_with(&self, slug: &str, costing: Costing) -> Tenant {
+        let slug = slug.to_owned();
         let new = BootstrapTenant {
-            slug: slug.to_owned(),
+            slug: slug.clone(),
             name: format!("{slug} group"),
             legal_name: format!("{slug} GmbH"),
             country: "DE".to_owned(),
@@ -128,7 +176,7 @@ impl World {
         let made = self.platform.tenant.app().bootstrap(new).await.expect("a tenant");
         let key = made.credential.expect("a new tenant has a key").reveal();
         let rest = self.rest(&key);
-        Tenant { id: made.tenant, business: made.business, key, rest }
+        Tenant { slug, id: made.tenant, business: made.business, key, rest }
     }
 
     /// A client with this API key.

@@ -24,7 +24,7 @@ use tower::Layer as _;
 pub use app::{
     ASSIGNMENTS_MAX, AnyRole, App, Assigned, Authenticated, BootstrapTenant, Bootstrapped, CallerRole,
     CreateApiKey, CreateAssignment, CreateBusiness, CreatedKey, Enrolled, Explained, Explanation, Gate,
-    Invite, Invited, Login, Page, Proof, SignIn, SignedIn, Source,
+    Invite, Invited, Login, Page, Proof, SignIn, SignedIn, Source, Who,
 };
 pub use config::Config;
 pub use error::Error;

@@ -44,12 +44,17 @@ pub(crate) fn rpc(name: &str) -> Rpc {
     all().into_iter().find(|rpc| rpc.name == name).unwrap_or_else(|| panic!("no RPC is called '{name}'"))
 }
 
+/// The RPCs with a route.
+pub(crate) fn routed() -> Vec<Rpc> {
+    all().into_iter().filter(|rpc| rpc.rule.http.is_some()).collect()
+}
+
 /// The RPCs with a route that keys use. What needs no credential (`public.*`), and what users do with their own
 /// password, codes and sessions (`self.*`), has stories of its own.
 pub(crate) fn public() -> Vec<Rpc> {
     let of_people =
         |rpc: &Rpc| ["public.", "self."].iter().any(|prefix| rpc.rule.permission.starts_with(prefix));
-    all().into_iter().filter(|rpc| rpc.rule.http.is_some() && !of_people(rpc)).collect()
+    routed().into_iter().filter(|rpc| !of_people(rpc)).collect()
 }
 
 impl Rpc {

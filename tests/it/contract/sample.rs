@@ -61,6 +61,10 @@ async fn complete(rpc: &Rpc, home: &Home, with: &str, request: &mut Value) {
             set(request, &format!("{draft}/source/type"), source.into());
         }
         "ListMovements" => set(request, "/variantId", home.id("var", "/variantId").await.into()),
+        // Either a key or a user.
+        "CreateAssignment" if with != "/assignment/userId" => {
+            set(request, "/assignment/apiKeyId", home.id("key", "/assignment/apiKeyId").await.into());
+        }
         "CreateUser" => set(request, "/user/email", format!("user{number}@example.com").into()),
         // Only who has a password is locked.
         "LockUser" | "UnlockUser" => set(request, "/userId", home.active_user().await.into()),

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use calendar::Instant;
-use ids::{AggregateId, ApiKeyId, AssignmentId, BusinessId, RoleId};
+use ids::{AggregateId, ApiKeyId, AssignmentId, BusinessId, RoleId, UserId};
 use journal::{Aggregate as _, Keep, Meta, Request, Scope};
 use problem::{Invalid, reason};
-use rpc::{Actor, ActorKind, Ctx, PageToken, Refused};
+use rpc::{Actor, ActorKind, Ctx, PageToken, Permissions, Refused};
 
 use crate::app::granted::ASSIGNMENTS_MAX;
 use crate::app::read::may_write;
 use crate::app::{App, Page};
-use crate::domain::{Access, AccessCommand, ApiKey, Assignment, Business, NewAssignment, Reach};
+use crate::domain::{
+    Access, AccessCommand, Assignment, Business, Network, NewAssignment, Reach, Role, UserStatus,
+};
 use crate::{Error, records};
 
 /// Name of the list in page tokens.
@@ -20,11 +22,53 @@ const LIST: &str = "assignments";
 /// Rows that one page reads at most to find visible ones.
 const ROWS_READ_MAX: usize = 2000;
 
+/// Who has permissions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Who {
+    /// A program.
+    Key(ApiKeyId),
+    /// A person.
+    User(UserId),
+}
+
+impl Who {
+    /// The caller, if it is one of them.
+    pub(super) fn calls(ctx: &Ctx) -> Option<Who> {
+        match ctx.actor.kind {
+            ActorKind::ApiKey => ApiKeyId::parse(&ctx.actor.id).ok().map(Who::Key),
+            ActorKind::User => UserId::parse(&ctx.actor.id).ok().map(Who::User),
+            ActorKind::System => None,
+        }
+    }
+
+    /// As entries name it.
+    pub(super) fn actor(self) -> Actor {
+        match self {
+            Who::Key(id) => Actor::new(ActorKind::ApiKey, id.to_string()),
+            Who::User(id) => Actor::new(ActorKind::User, id.to_string()),
+        }
+    }
+}
+
+/// A key or user as it is now.
+pub(super) struct Holder {
+    /// The business that it belongs to.
+    pub(super) home: BusinessId,
+    /// Its own role.
+    pub(super) role: Role,
+    /// What it has by itself; `None` while it may not come in.
+    pub(super) own: Option<Permissions>,
+    /// Whether it has ended, or has left.
+    pub(super) ended: bool,
+    /// Networks that it works from; empty is any.
+    pub(super) networks: Vec<Network>,
+}
+
 /// An assignment to be made.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CreateAssignment {
     /// Who gets the role.
-    pub key: ApiKeyId,
+    pub who: Who,
     /// The role.
     pub role: RoleId,
     /// Where; `None` is the caller's business.
@@ -42,7 +86,7 @@ impl App {
     ///
     /// # Errors
     /// [`Error::GrantEscalation`] for more than the caller has, [`Error::TooManyAssignments`], [`Error::NotFound`]
-    /// for a key, role or business out of sight, bad fields, or the journal.
+    /// for a key, user, role or business out of sight, bad fields, or the journal.
     pub async fn create_assignment(
         &self,
         ctx: &Ctx,
@@ -50,25 +94,55 @@ impl App {
         meta: Meta,
     ) -> Result<(Assignment, bool), Error> {
         let business = self.business(ctx, new.business.unwrap_or(ctx.business)).await?.business;
-        let key = self.api_key(ctx, new.key).await?;
-        self.may_assign(ctx, &new, &business, &key).await?;
+        let holder = self.holder(ctx, new.who).await?;
+        self.may_assign(ctx, &new, &business, &holder).await?;
 
         // The aggregate follows from the idempotency key, so that a retry finds what the first call made.
         let part = ids::RandomPart(meta.key.0);
         let aggregate = AssignmentId::derived(0, part, 0);
         let command = AccessCommand::Assign(NewAssignment {
             id: AssignmentId::derived(self.env.now().unix_ms(), part, 0),
-            principal: Actor::new(ActorKind::ApiKey, key.issued.id.to_string()),
+            principal: new.who.actor(),
             role: new.role,
             business: business.id,
             reach: new.reach,
             valid_from: new.valid_from,
             valid_to: new.valid_to,
-            created_by: ctx.actor.clone(),
+            created_by: ctx.actor.without_session(),
         });
         let keep = if meta.keep == Keep::No { Keep::No } else { Keep::Forever };
         let meta = Meta { keep, ..meta };
         self.change_assignment(ctx, aggregate, command, meta).await
+    }
+
+    /// Reads a key or user in the caller's sight.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the journal.
+    pub(super) async fn holder(&self, ctx: &Ctx, who: Who) -> Result<Holder, Error> {
+        Ok(match who {
+            Who::Key(id) => {
+                let key = self.api_key(ctx, id).await?;
+                let alive = key.is_alive(self.env.now());
+                Holder {
+                    home: key.issued.business().unwrap_or(ctx.business),
+                    role: key.issued.role,
+                    own: key.issued.permissions().filter(|_| alive),
+                    ended: !alive,
+                    networks: key.issued.ip_allow,
+                }
+            }
+            Who::User(id) => {
+                let user = self.user(ctx, id).await?;
+                Holder {
+                    home: user.profile.business,
+                    role: user.profile.role,
+                    own: user.permissions(),
+                    ended: user.status == UserStatus::Deactivated,
+                    networks: vec![],
+                }
+            }
+        })
     }
 
     /// Decides whether the caller may make an assignment: of what they have, where they have it, for as long.
@@ -77,7 +151,7 @@ impl App {
         ctx: &Ctx,
         new: &CreateAssignment,
         business: &Business,
-        key: &ApiKey,
+        holder: &Holder,
     ) -> Result<(), Error> {
         let escalation = |field| Err(Error::GrantEscalation { field });
         let now = self.env.now();
@@ -85,11 +159,15 @@ impl App {
         if new.valid_to.is_some_and(|end| end <= now) {
             return bad("assignment.valid_to", reason::OUT_OF_RANGE, "must be in the future");
         }
-        if !key.is_alive(now) {
-            return Err(Error::NotFound { what: "API key" });
+        let (what, field) = match new.who {
+            Who::Key(_) => ("API key", "api_key_id"),
+            Who::User(_) => ("user", "user_id"),
+        };
+        if holder.ended {
+            return Err(Error::NotFound { what });
         }
-        if !key.issued.business().is_some_and(|home| business.is_within(home)) {
-            let detail = "must be the business of the key or one below it";
+        if !business.is_within(holder.home) {
+            let detail = "must be the business of the key or user, or one below it";
             return bad("assignment.business_id", reason::NOT_ALLOWED, detail);
         }
         let wanted = self.role(ctx.tenant, new.role).await?.permissions();
@@ -110,16 +188,15 @@ impl App {
                 (false, false) => "role_id",
             });
         }
-        // A key that works from some networks only gives nothing to one that works from others.
+        // A key that works from some networks only gives nothing to who works from others; users work from all.
         if let Some(own) = self.own_key(ctx).await? {
-            let (allowed, theirs) = (&own.issued.ip_allow, &key.issued.ip_allow);
+            let (allowed, theirs) = (&own.issued.ip_allow, &holder.networks);
             let inside = theirs.iter().all(|one| allowed.iter().any(|network| network.covers(*one)));
             if !allowed.is_empty() && (theirs.is_empty() || !inside) {
-                return escalation("api_key_id");
+                return escalation(field);
             }
         }
-        let principal = Actor::new(ActorKind::ApiKey, key.issued.id.to_string());
-        if ASSIGNMENTS_MAX <= self.assignments_of(ctx.tenant, &principal).await?.len() {
+        if ASSIGNMENTS_MAX <= self.assignments_of(ctx.tenant, &new.who.actor()).await?.len() {
             return Err(Error::TooManyAssignments { max: ASSIGNMENTS_MAX });
         }
         Ok(())

@@ -1,19 +1,21 @@
 //! Says why somebody may do something, or may not.
 
 use authz::{Decision, Kind};
-use ids::{ApiKeyId, BusinessId};
+use ids::BusinessId;
 use problem::{Invalid, reason};
-use rpc::{Actor, ActorKind, Ctx, Permissions, Refused};
+use rpc::{ActorKind, Ctx, Permissions, Refused};
 
 use crate::Error;
 use crate::app::App;
+use crate::app::assignments::Who;
 use crate::app::granted::own_there;
+use crate::domain::User;
 
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Explanation {
     /// Whom it is about; `None` is the caller.
-    pub key: Option<ApiKeyId>,
+    pub who: Option<Who>,
     /// What is to be done: `stock.post`.
     pub permission: String,
     /// Where; `None` is the caller's business.
@@ -23,7 +25,7 @@ pub struct Explanation {
 /// What decides, in the order in which it is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gate {
-    /// The credential is revoked or expired.
+    /// The credential is revoked or expired, or its user is not active.
     Credential,
     /// The business is out of reach.
     BusinessScope,
@@ -34,9 +36,9 @@ pub enum Gate {
 /// Permissions, and where they come from.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Source {
-    /// `key`, `assignment`; `user` and `system` for what is no key.
+    /// `key`, `user`, `assignment`; `system` for the platform.
     pub kind: &'static str,
-    /// `key_…`, `asg_…`.
+    /// `key_…`, `usr_…`, `asg_…`.
     pub id: String,
     /// Code of the role; empty without one.
     pub role: String,
@@ -63,7 +65,7 @@ impl App {
     /// Asks the same policies as the guard, and says which of them decided.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a key or business out of sight, [`Refused::PermissionDenied`] to ask about others
+    /// [`Error::NotFound`] for a key, user or business out of sight, [`Refused::PermissionDenied`] to ask about others
     /// without `assignment.read`, a permission that does not exist, or the journal.
     pub async fn explain(&self, ctx: &Ctx, asked: Explanation) -> Result<Explained, Error> {
         let authorizer = authz::authorizer();
@@ -72,31 +74,38 @@ impl App {
             let detail = format!("there is no permission '{}'", asked.permission);
             return Err(Invalid::field("permission", reason::UNKNOWN_VALUE, detail).into());
         }
-        let caller = ApiKeyId::parse(&ctx.actor.id).ok().filter(|_| ctx.actor.kind == ActorKind::ApiKey);
-        if asked.key.is_some() && asked.key != caller && !ctx.permissions.allows("assignment.read") {
+        let caller = Who::calls(ctx);
+        if asked.who.is_some() && asked.who != caller && !ctx.permissions.allows("assignment.read") {
             return Err(Refused::PermissionDenied { permission: "assignment.read" }.into());
         }
         let place = self.business(ctx, asked.business.unwrap_or(ctx.business)).await?.business;
         let now = self.env.now();
         let mut own =
             Source { kind: ctx.actor.kind.name(), id: ctx.actor.id.to_string(), ..Source::default() };
-        let (actor, home, permissions) = match asked.key.or(caller) {
-            Some(id) => {
-                let key = self.api_key(ctx, id).await?;
-                if !key.is_alive(now) {
-                    let fix = String::from("make another key: this one is revoked or expired");
+        let (actor, home, permissions) = match asked.who.or(caller) {
+            Some(who) => {
+                let holder = self.holder(ctx, who).await?;
+                let actor = who.actor();
+                let Some(permissions) = holder.own else {
+                    let fix = match who {
+                        Who::Key(_) => "make another key: this one is revoked or expired",
+                        Who::User(_) => "have the user accept its invitation, or let it in again",
+                    };
                     let (gate, policies, grants) = (Gate::Credential, vec![], vec![]);
-                    return Ok(Explained { allowed: false, gate, policies, fix, grants });
-                }
-                let role = key.issued.role.code().to_owned();
-                own = Source { kind: "key", id: id.to_string(), role, ..Source::default() };
-                let home = key.issued.business().unwrap_or(ctx.business);
-                let actor = Actor::new(ActorKind::ApiKey, id.to_string());
-                (actor, home, key.issued.permissions().unwrap_or_default())
+                    return Ok(Explained { allowed: false, gate, policies, fix: fix.to_owned(), grants });
+                };
+                let kind = if matches!(who, Who::Key(_)) { "key" } else { "user" };
+                let (id, role) = (actor.id.to_string(), holder.role.code().to_owned());
+                own = Source { kind, id, role, ..Source::default() };
+                (actor, holder.home, permissions)
             }
             None => (ctx.actor.clone(), ctx.business, Permissions::clone(&ctx.permissions)),
         };
-        own.members = own_there(permissions.clone(), home == place.id).members().collect();
+        let mut by_itself = own_there(permissions.clone(), home == place.id);
+        if actor.kind == ActorKind::User {
+            by_itself = by_itself.union(&User::own_permissions());
+        }
+        own.members = by_itself.members().collect();
         let mut grants = vec![own];
         for assigned in self.assigned(ctx.tenant, &actor, place.id, now).await? {
             grants.push(Source {

@@ -24,7 +24,7 @@ use journal::{Actor, Env, Journal, Keep, KeyHash, Meta, Request, Scope, Seq, Sha
 use recent::Recent;
 use rpc::SYSTEM_TENANT;
 
-pub use assignments::CreateAssignment;
+pub use assignments::{CreateAssignment, Who};
 pub use authenticate::{Authenticated, Login};
 pub use bootstrap::{BootstrapTenant, Bootstrapped};
 pub use create_api_key::{CreateApiKey, CreatedKey};

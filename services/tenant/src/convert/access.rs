@@ -1,12 +1,12 @@
 //! Roles and assignments.
 
-use ids::{ApiKeyId, AssignmentId, BusinessId, RoleId, TenantId};
+use ids::{ApiKeyId, AssignmentId, BusinessId, RoleId, TenantId, UserId};
 use problem::{Invalid, Violations, reason};
 use proto::tenant::v1 as wire;
-use rpc::Permissions;
+use rpc::{ActorKind, Permissions};
 
 use super::{finish, instant, name, refuse_output_only, required_id, snake, timestamp};
-use crate::app::{AnyRole, CreateAssignment, Explained, Explanation, Gate, Page, Source};
+use crate::app::{AnyRole, CreateAssignment, Explained, Explanation, Gate, Page, Source, Who};
 use crate::domain::{Assignment, CustomRole, NewRole, Reach, RoleUpdate};
 use crate::records;
 
@@ -145,7 +145,10 @@ pub(crate) fn create_assignment(request: wire::CreateAssignmentRequest) -> Resul
                 ("created_by", assignment.created_by.is_some()),
             ],
         );
-        let key = required_id(violations, "api_key_id", &assignment.api_key_id, ApiKeyId::parse);
+        let who = who(violations, &assignment.api_key_id, &assignment.user_id);
+        if assignment.api_key_id.is_empty() && assignment.user_id.is_empty() {
+            violations.add("api_key_id", reason::REQUIRED, "must be given, or 'user_id'");
+        }
         let role = required_id(violations, "role_id", &assignment.role_id, RoleId::parse);
         let business = (!assignment.business_id.is_empty())
             .then(|| violations.field("business_id", BusinessId::parse(&assignment.business_id)))
@@ -170,21 +173,29 @@ pub(crate) fn create_assignment(request: wire::CreateAssignmentRequest) -> Resul
         {
             violations.add("valid_to", reason::OUT_OF_RANGE, "must be after 'valid_from'");
         }
-        Some(CreateAssignment { key: key?, role: role?, business, reach: reach?, valid_from, valid_to })
+        Some(CreateAssignment { who: who?, role: role?, business, reach: reach?, valid_from, valid_to })
     });
     finish(violations, new)
 }
 
+/// A key or a user; `None` for neither, and for what is wrong.
+fn who(violations: &mut Violations, key: &str, user: &str) -> Option<Who> {
+    if !key.is_empty() && !user.is_empty() {
+        violations.add("user_id", reason::NOT_ALLOWED, "cannot be given beside 'api_key_id'");
+    }
+    let key = (!key.is_empty()).then(|| violations.field("api_key_id", ApiKeyId::parse(key))).flatten();
+    let user = (!user.is_empty()).then(|| violations.field("user_id", UserId::parse(user))).flatten();
+    key.map(Who::Key).or(user.map(Who::User))
+}
+
 pub(crate) fn explain(request: &wire::ExplainPermissionRequest) -> Result<Explanation, Invalid> {
     let mut violations = Violations::new();
-    let key = (!request.api_key_id.is_empty())
-        .then(|| violations.field("api_key_id", ApiKeyId::parse(&request.api_key_id)))
-        .flatten();
+    let who = who(&mut violations, &request.api_key_id, &request.user_id);
     let business = (!request.business_id.is_empty())
         .then(|| violations.field("business_id", BusinessId::parse(&request.business_id)))
         .flatten();
     violations.required("permission", &request.permission);
-    finish(violations, Some(Explanation { key, permission: request.permission.clone(), business }))
+    finish(violations, Some(Explanation { who, permission: request.permission.clone(), business }))
 }
 
 pub(crate) fn role(tenant: TenantId, role: AnyRole) -> wire::Role {
@@ -229,9 +240,12 @@ pub(crate) fn assignment(assignment: Assignment) -> wire::Assignment {
         Reach::Itself => wire::Reach::Self_,
         Reach::Subtree => wire::Reach::Subtree,
     };
+    let id_of =
+        |kind| if made.principal.kind == kind { made.principal.id.to_string() } else { String::new() };
     wire::Assignment {
         id: made.id.to_string(),
-        api_key_id: made.principal.id.to_string(),
+        api_key_id: id_of(ActorKind::ApiKey),
+        user_id: id_of(ActorKind::User),
         role_id: made.role.to_string(),
         business_id: made.business.to_string(),
         reach: reach.into(),

@@ -287,6 +287,7 @@ async fn a_permission_is_explained() {
         api_key_id: key.to_owned(),
         permission: permission.to_owned(),
         business_id: business.map(|id| id.to_string()).unwrap_or_default(),
+        user_id: String::new(),
     };
     let check = async |request, expected: (bool, &str, &[&str], &str)| {
         let found = world.explain(&owner, request).await.unwrap();

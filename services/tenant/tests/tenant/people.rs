@@ -346,6 +346,152 @@ async fn an_address_is_unique_in_its_tenant_only() {
     world.sign_in("acme", "ada@example.com", PASSWORD, "").await.unwrap();
 }
 
+/// API-6: a role is assigned to a user as to a key: it acts where it is assigned, is explained, and is taken back.
+/// Nobody gives more than they have, and nobody gives on what is only assigned to them.
+#[tokio::test]
+async fn a_user_has_what_is_assigned_to_it() {
+    let world = World::new();
+    let owner = world.tenant("acme").await;
+    let branch = world.below(&owner, &[owner.business]).await;
+    let (ada, _) = world.person(&owner, "acme", "ada@example.com", "viewer").await;
+    let token = world.sign_in("acme", "ada@example.com", PASSWORD, "").await.unwrap().token;
+    let to = |user: &User, role: &str, reach: Reach| Assignment {
+        user_id: user.id.clone(),
+        role_id: role.to_owned(),
+        reach: reach.into(),
+        ..Assignment::default()
+    };
+    let posts = world.role(&owner, "POST", &["stock.post", "key.create"]).await.unwrap();
+    let made = world.assign(&owner, to(&ada, &posts.id, Reach::Self_)).await.unwrap();
+    assert_eq!((made.user_id.as_str(), made.api_key_id.as_str()), (ada.id.as_str(), ""));
+    let viewer = world.login(&token).await.unwrap();
+    assert!(viewer.permissions.allows("stock.post") && viewer.permissions.allows("stock.read"));
+    let below = world.login_at(&token, branch).await.unwrap();
+    assert!(!below.permissions.allows("stock.post") && below.permissions.allows("self.update"));
+    assert_eq!((below.business, below.path.len()), (branch, 2));
+
+    let ask = |permission: &str| ExplainPermissionRequest {
+        user_id: ada.id.clone(),
+        permission: permission.to_owned(),
+        ..ExplainPermissionRequest::default()
+    };
+    let found = world.explain(&owner, ask("stock.post")).await.unwrap();
+    let sources: Vec<_> =
+        found.grants.iter().map(|grant| (&*grant.source, &*grant.id, &*grant.role)).collect();
+    assert!(found.allowed);
+    assert_eq!(sources, [("user", &*ada.id, "viewer"), ("assignment", &*made.id, "POST")]);
+    for permission in
+        authz::authorizer().permissions().into_iter().filter(|name| !name.starts_with("internal."))
+    {
+        let found =
+            world.explain(&viewer, ExplainPermissionRequest { user_id: String::new(), ..ask(permission) });
+        assert_eq!(found.await.unwrap().allowed, viewer.permissions.allows(permission), "{permission}");
+    }
+
+    // What is only assigned goes into nothing that would stay.
+    let key = ApiKey { permissions: vec!["stock.post".to_owned()], ..new_key("owner") };
+    let refused = world.create(&viewer, key).await.unwrap_err();
+    assert_eq!(reason(&refused), "PERMISSION_ESCALATION");
+    world.create(&viewer, new_key("viewer")).await.unwrap();
+    let helper =
+        ApiKey { permissions: vec!["*.read".to_owned(), "assignment.create".to_owned()], ..new_key("owner") };
+    let helper = world.login(&world.create(&owner, helper).await.unwrap().secret).await.unwrap();
+    let refused = world.assign(&helper, to(&ada, &posts.id, Reach::Self_)).await.unwrap_err();
+    assert_eq!(reason(&refused), "PERMISSION_ESCALATION");
+
+    // Neither both nor none, and nobody who has left.
+    let both = Assignment { api_key_id: owner.actor.id.to_string(), ..to(&ada, &posts.id, Reach::Self_) };
+    let refused = world.assign(&owner, both).await.unwrap_err();
+    assert_eq!(fields(&refused), [("assignment.user_id".to_owned(), "NOT_ALLOWED".to_owned())]);
+    let none = Assignment { user_id: String::new(), ..to(&ada, &posts.id, Reach::Self_) };
+    let refused = world.assign(&owner, none).await.unwrap_err();
+    assert_eq!(fields(&refused), [("assignment.api_key_id".to_owned(), "REQUIRED".to_owned())]);
+    let (bob, _) = world.person(&owner, "acme", "bob@example.com", "viewer").await;
+    world.deactivate(&owner, &bob.id).await.unwrap();
+    let gone = world.assign(&owner, to(&bob, &posts.id, Reach::Self_)).await.unwrap_err();
+    assert_eq!(gone.code(), Code::NotFound);
+    let over = world.explain(&owner, ExplainPermissionRequest { user_id: bob.id, ..ask("stock.read") });
+    assert_eq!(over.await.unwrap().gate, "credential");
+
+    let revoke = RevokeAssignmentRequest { assignment_id: made.id };
+    world.access.clone().revoke_assignment(world.request(&owner, revoke)).await.unwrap();
+    assert!(!world.login(&token).await.unwrap().permissions.allows("stock.post"));
+}
+
+/// Inviting again is the way back in for who lost password or codes; until then nothing of before works.
+#[tokio::test]
+async fn a_user_is_invited_again() {
+    let world = World::new();
+    let owner = world.tenant("acme").await;
+    world.person(&owner, "acme", "bob@example.com", "owner").await;
+    let invited = world.invite(&owner, "ada@example.com", "owner").await.unwrap();
+    let id = invited.user.unwrap().id;
+    let again = async |caller: &Principal| {
+        let request = world.request(caller, ReinviteUserRequest { user_id: id.clone() });
+        world.people().reinvite_user(request).await.map(Response::into_inner)
+    };
+    let second = again(&owner).await.unwrap();
+    let old = world.accept(&invited.invitation_token, PASSWORD).await.unwrap_err();
+    assert_eq!(reason(&old), "INVALID_CREDENTIALS");
+    world.accept(&second.invitation_token, PASSWORD).await.unwrap();
+    let token = world.sign_in("acme", "ada@example.com", PASSWORD, "").await.unwrap().token;
+    world.pass_seconds(1);
+
+    // Who takes an account over gets what it has: that must be no more than the caller has.
+    let permissions = ["*.read", "user.update"].map(str::to_owned).to_vec();
+    let narrow = world.create(&owner, ApiKey { permissions, ..new_key("owner") }).await.unwrap();
+    let narrow = world.login(&narrow.secret).await.unwrap();
+    assert_eq!(reason(&again(&narrow).await.unwrap_err()), "PERMISSION_ESCALATION");
+
+    let third = again(&owner).await.unwrap();
+    assert_eq!(third.user.unwrap().status, "invited");
+    assert_eq!(world.login(&token).await.unwrap_err().code(), Code::Unauthenticated);
+    assert!(world.sign_in("acme", "ada@example.com", PASSWORD, "").await.is_err());
+    world.accept(&third.invitation_token, "another long password").await.unwrap();
+    world.sign_in("acme", "ada@example.com", "another long password", "").await.unwrap();
+}
+
+/// A viewer with more by an assignment is not taken over by who may do no more than a viewer.
+#[tokio::test]
+async fn what_is_assigned_counts_when_a_user_is_changed() {
+    let world = World::new();
+    let owner = world.tenant("acme").await;
+    let (ada, _) = world.person(&owner, "acme", "ada@example.com", "viewer").await;
+    let permissions = ["*.read", "user.update"].map(str::to_owned).to_vec();
+    let helper = world.create(&owner, ApiKey { permissions, ..new_key("owner") }).await.unwrap();
+    let helper = world.login(&helper.secret).await.unwrap();
+    let again = async || {
+        let request = world.request(&helper, ReinviteUserRequest { user_id: ada.id.clone() });
+        world.people().reinvite_user(request).await.map(drop)
+    };
+    again().await.unwrap();
+    let posts = world.role(&owner, "POST", &["stock.post"]).await.unwrap();
+    let more = Assignment {
+        user_id: ada.id.clone(),
+        role_id: posts.id,
+        reach: Reach::Self_.into(),
+        ..Assignment::default()
+    };
+    world.assign(&owner, more).await.unwrap();
+    assert_eq!(reason(&again().await.unwrap_err()), "PERMISSION_ESCALATION");
+}
+
+/// API-5: users last, so a key that ends or works from some networks only makes none.
+#[tokio::test]
+async fn a_key_that_ends_or_is_bound_to_networks_makes_no_users() {
+    let world = World::new();
+    let owner = world.tenant("acme").await;
+    let bound = ApiKey { ip_allow: vec!["192.0.2.0/24".to_owned()], ..new_key("owner") };
+    let bound = world.create(&owner, bound).await.unwrap();
+    let bound = world.login(&bound.secret).await.unwrap();
+    let refused = world.invite(&bound, "ada@example.com", "viewer").await.unwrap_err();
+    assert_eq!(reason(&refused), "PERMISSION_ESCALATION");
+    let ending = ApiKey { expires_at: Some(world.in_seconds(60)), ..new_key("owner") };
+    let ending = world.login(&world.create(&owner, ending).await.unwrap().secret).await.unwrap();
+    let refused = world.invite(&ending, "ada@example.com", "viewer").await.unwrap_err();
+    assert_eq!(reason(&refused), "PERMISSION_ESCALATION");
+}
+
 #[tokio::test]
 async fn what_users_do_with_their_own_is_not_for_keys() {
     let world = World::new();

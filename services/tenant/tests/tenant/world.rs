@@ -75,6 +75,19 @@ impl World {
         Ok(Principal::try_from(answer).unwrap())
     }
 
+    /// The same for a call that asks for a business.
+    pub(crate) async fn login_at(&self, secret: &str, business: BusinessId) -> Result<Principal, Status> {
+        let gateway = Principal::platform("gateway", Permissions::parse(["internal.gateway"]).unwrap());
+        let request = AuthenticateRequest {
+            credential: secret.to_owned(),
+            business_id: business.to_string(),
+            ..AuthenticateRequest::default()
+        };
+        let request = rpc::with_token(&self.minter.mint(&gateway), request);
+        let answer = self.client.clone().authenticate(request).await?.into_inner();
+        Ok(Principal::try_from(answer).unwrap())
+    }
+
     pub(crate) async fn authenticate(
         &self,
         credential: &str,
