@@ -42,13 +42,18 @@ impl Catalogue {
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "servers": [{"url": "/"}],
-            "security": [{"apiKey": []}],
+            "security": [{"apiKey": []}, {"session": []}],
             "tags": tags,
             "paths": paths,
             "components": {
                 "schemas": components,
                 "securitySchemes": {
                     "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key, `cp_live_…`, or the token of a session, `cp_ses_…`."},
+                    "session": {
+                        "type": "apiKey", "in": "cookie", "name": "__Host-cp_session",
+                        "description": "A session in a browser: signing in with the header `cp-session: cookie` sets it. \
+                                        Calls that change something carry `cp-csrf` with the `csrfToken` of that answer.",
+                    },
                 },
                 "parameters": header_parameters(),
                 "headers": answer_headers(),
