@@ -304,6 +304,31 @@ mod tests {
         UserId::from_bytes([byte; 16])
     }
 
+    /// API-7: what changes the list of owners holds for the role that was read, and for no other.
+    #[test]
+    fn a_role_that_changed_meanwhile_is_not_reckoned_with() {
+        let invitation = Invitation { digest: [5; 32], expires_at: Instant::MAX };
+        let new = NewUser {
+            id: user(1),
+            email: "ada@example.com".to_owned(),
+            name: "Ada".to_owned(),
+            locale: String::new(),
+            role: Role::Owner,
+            business: ids::BusinessId::from_bytes([1; 16]),
+            invitation,
+        };
+        let invited = User::new(new, NOW);
+        let accept = |role| C::Accept { invitation: [5; 32], password: "hash".to_owned(), role };
+        let turn = |role| C::Turn { to: UserStatus::Locked, role };
+        let active = User { status: UserStatus::Active, ..invited.clone() };
+        for (state, command) in [(invited, &accept as &dyn Fn(Role) -> C), (active, &turn)] {
+            let state = People::User(Box::new(state));
+            assert_eq!(state.decide(&command(Role::Owner), NOW).unwrap().len(), 1);
+            let stale = state.decide(&command(Role::Clerk), NOW).unwrap_err();
+            assert_eq!(stale, Error::StaleRevision { what: "user", current: 1 });
+        }
+    }
+
     /// API-7: the last owner stays.
     #[test]
     fn the_last_owner_is_not_taken_off_the_list() {

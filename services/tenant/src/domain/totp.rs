@@ -27,8 +27,8 @@ pub fn secret_of(pepper: &[u8; 32], user: UserId, seed: &[u8; 20]) -> [u8; 20] {
 /// The step that `code` belongs to, if it is one of those around `now`. Compared in constant time.
 pub fn step_of(secret: &[u8; 20], code: &str, now: Instant) -> Option<u64> {
     let current = u64::try_from(now.unix_micros() / 1_000_000 / STEP_SECONDS).ok()?;
-    let steps = current.saturating_sub(WINDOW)..=current + WINDOW;
-    steps.filter(|step| bool::from(code_at(secret, *step).as_bytes().ct_eq(code.as_bytes()))).last()
+    let mut steps = current.saturating_sub(WINDOW)..=current + WINDOW;
+    steps.rfind(|step| bool::from(code_at(secret, *step).as_bytes().ct_eq(code.as_bytes())))
 }
 
 /// The code of a step.

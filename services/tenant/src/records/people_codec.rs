@@ -19,8 +19,8 @@ struct StoredPeople {
 
 #[derive(Clone, PartialEq, Oneof)]
 enum Kind {
-    #[prost(message, tag = "1")]
-    User(StoredUser),
+    #[prost(message, boxed, tag = "1")]
+    User(Box<StoredUser>),
     #[prost(message, tag = "2")]
     Session(StoredSession),
     #[prost(message, tag = "3")]
@@ -35,8 +35,8 @@ struct StoredEvent {
 
 #[derive(Clone, PartialEq, Oneof)]
 enum What {
-    #[prost(message, tag = "1")]
-    Invited(StoredUser),
+    #[prost(message, boxed, tag = "1")]
+    Invited(Box<StoredUser>),
     #[prost(string, tag = "2")]
     Accepted(String),
     #[prost(message, tag = "3")]
@@ -162,7 +162,7 @@ struct StoredSession {
 pub(super) fn state(state: &People) -> Bytes {
     let kind = match state {
         People::Unborn => None,
-        People::User(user) => Some(Kind::User((&**user).into())),
+        People::User(user) => Some(Kind::User(Box::new((&**user).into()))),
         People::Session(session) => Some(Kind::Session(session.into())),
         People::Owners(owners) => {
             let users = owners.iter().map(|id| id.as_bytes().to_vec()).collect();
@@ -175,7 +175,7 @@ pub(super) fn state(state: &People) -> Bytes {
 pub(super) fn read_state(bytes: &[u8]) -> Result<People, Damage> {
     Ok(match StoredPeople::decode(bytes)?.kind {
         None => People::Unborn,
-        Some(Kind::User(user)) => People::User(Box::new(user.try_into()?)),
+        Some(Kind::User(user)) => People::User(Box::new((*user).try_into()?)),
         Some(Kind::Session(session)) => People::Session(session.try_into()?),
         Some(Kind::Owners(owners)) => {
             People::Owners(owners.users.into_iter().map(user_id).collect::<Result<_, _>>()?)
@@ -185,7 +185,7 @@ pub(super) fn read_state(bytes: &[u8]) -> Result<People, Damage> {
 
 pub(super) fn event(event: &PeopleEvent) -> Bytes {
     let what = match event {
-        PeopleEvent::Invited(user) => What::Invited((&**user).into()),
+        PeopleEvent::Invited(user) => What::Invited(Box::new((&**user).into())),
         PeopleEvent::Accepted { password } => What::Accepted(password.clone()),
         PeopleEvent::Reinvited(invitation) => What::Reinvited(invitation.into()),
         PeopleEvent::Updated(changed) => What::Updated(StoredUpdate {
@@ -217,7 +217,7 @@ pub(super) fn event(event: &PeopleEvent) -> Bytes {
 pub(super) fn read_event(bytes: &[u8]) -> Result<PeopleEvent, Damage> {
     let what = StoredEvent::decode(bytes)?.what.ok_or_else(|| damage("an event without content"))?;
     Ok(match what {
-        What::Invited(user) => PeopleEvent::Invited(Box::new(user.try_into()?)),
+        What::Invited(user) => PeopleEvent::Invited(Box::new((*user).try_into()?)),
         What::Accepted(password) => PeopleEvent::Accepted { password },
         What::Reinvited(invitation) => PeopleEvent::Reinvited(invitation.try_into()?),
         What::Updated(changed) => PeopleEvent::Updated(UserUpdate {

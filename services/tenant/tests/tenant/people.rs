@@ -307,6 +307,32 @@ async fn the_last_owner_stays() {
     assert_eq!(world.deactivate(&owner, &ada.id).await.unwrap().status, "deactivated");
 }
 
+/// API-7: the last two owners are not both taken out at the same moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_two_owners_do_not_both_go() {
+    let world = World::new();
+    let owner = world.tenant("acme").await;
+    for round in 0..8 {
+        let (one, two) = (format!("one{round}@example.com"), format!("two{round}@example.com"));
+        let (ada, _) = world.person(&owner, "acme", &one, "owner").await;
+        let (bob, _) = world.person(&owner, "acme", &two, "owner").await;
+        if 0 < round {
+            // The one who is left of the round before.
+            let request = world.request(&owner, ListUsersRequest { page_size: 500, ..Default::default() });
+            let users = world.people().list_users(request).await.unwrap().into_inner().users;
+            let left = users.into_iter().filter(|user| user.status == "active");
+            for user in left.filter(|user| ![&ada.id, &bob.id].contains(&&user.id)) {
+                world.deactivate(&owner, &user.id).await.unwrap();
+            }
+        }
+        let (first, second) =
+            tokio::join!(world.deactivate(&owner, &bob.id), world.deactivate(&owner, &ada.id));
+        let refused = first.as_ref().err().or(second.as_ref().err()).expect("one stays");
+        assert!(first.is_ok() || second.is_ok(), "{first:?} {second:?}");
+        assert_eq!(reason(refused), "LAST_OWNER");
+    }
+}
+
 /// API-5: nobody invites or changes somebody who can do more.
 #[tokio::test]
 async fn a_user_can_do_no_more_than_who_invites_it() {

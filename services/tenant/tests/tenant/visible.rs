@@ -3,12 +3,13 @@
 use ids::BusinessId;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
+use proto::tenant::v1::identity_service_client::IdentityServiceClient;
 use proto::tenant::v1::*;
 use rpc::Principal;
 
 use crate::world::*;
 
-/// A tree of businesses (the parent of each), the places of keys, and the places and reach of assignments.
+/// A tree of businesses (the parent of each), the places of keys and of a user beside each, and the places and reach of assignments.
 #[derive(Clone, Debug)]
 struct Plan {
     parents: Vec<prop::sample::Index>,
@@ -64,12 +65,22 @@ async fn check(plan: Plan) -> Result<(), TestCaseError> {
     }
     let mut callers: Vec<Principal> = vec![owner.clone()];
     let mut keys: Vec<(String, Vec<BusinessId>)> = vec![(owner.actor.id.to_string(), paths[0].clone())];
-    let mut secrets = vec![];
+    let people = IdentityServiceClient::new(world.transport.clone());
+    let (mut secrets, mut users) = (vec![], vec![]);
     for (place, role) in &plan.keys {
         let path = place.get(&paths);
         let business_id = path.last().unwrap().to_string();
         let (id, secret) = world.new_caller(&owner, ApiKey { business_id, ..new_key(role) }).await;
         keys.push((id, path.clone()));
+        let user = User {
+            email: format!("user{}@example.com", users.len()),
+            name: "Ada".to_owned(),
+            role: (*role).to_owned(),
+            business_id: path.last().unwrap().to_string(),
+            ..User::default()
+        };
+        let request = world.request(&owner, CreateUserRequest { user: Some(user) });
+        users.push(people.clone().create_user(request).await.unwrap().into_inner().user.unwrap().id);
         secrets.push(secret);
     }
     let custom = world.role(&owner, "SEES", &["assignment.read", "descendants.read"]).await.unwrap();
@@ -106,6 +117,16 @@ async fn check(plan: Plan) -> Result<(), TestCaseError> {
             readable.extend(found.ok());
         }
         same(listed, readable, |key| key.id.clone())?;
+
+        let (listed, denied) = all!(world, people, caller, list_users, ListUsersRequest, users, size);
+        let mut readable = vec![];
+        for id in &users {
+            let request = world.request(caller, GetUserRequest { user_id: id.clone() });
+            let found = people.clone().get_user(request).await;
+            prop_assert!(!denied || reason(found.as_ref().unwrap_err()) == "PERMISSION_DENIED");
+            readable.extend(found.ok().map(tonic::Response::into_inner));
+        }
+        same(listed, readable, |user| user.id.clone())?;
 
         let list = world.access.clone();
         let (listed, denied) =
