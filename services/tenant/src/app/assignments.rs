@@ -56,7 +56,7 @@ pub(super) struct Holder {
     pub(super) home: BusinessId,
     /// Its own role.
     pub(super) role: Role,
-    /// What it has by itself; `None` while it may not come in.
+    /// What it has by itself today; `None` while it may not come in.
     pub(super) own: Option<Permissions>,
     /// Whether it has ended, or has left.
     pub(super) ended: bool,
@@ -123,11 +123,16 @@ impl App {
         Ok(match who {
             Who::Key(id) => {
                 let key = self.api_key(ctx, id).await?;
-                let alive = key.is_alive(self.env.now());
+                let now = self.env.now();
+                let alive = key.is_alive(now);
+                let own = match alive {
+                    true => self.effective(ctx.tenant, &key, now).await?,
+                    false => None,
+                };
                 Holder {
                     home: key.issued.business().unwrap_or(ctx.business),
                     role: key.issued.role,
-                    own: key.issued.permissions().filter(|_| alive),
+                    own,
                     ended: !alive,
                     networks: key.issued.ip_allow,
                 }

@@ -88,7 +88,7 @@ impl App {
                 let actor = who.actor();
                 let Some(permissions) = holder.own else {
                     let fix = match who {
-                        Who::Key(_) => "make another key: this one is revoked or expired",
+                        Who::Key(_) => "make another key: this one has ended, or who made it",
                         Who::User(_) => "have the user accept its invitation, or let it in again",
                     };
                     let (gate, policies, grants) = (Gate::Credential, vec![], vec![]);

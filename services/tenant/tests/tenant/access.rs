@@ -332,7 +332,7 @@ async fn a_permission_is_explained() {
     let missing = world.explain(&clerk, ask("", "stock.post", Some(nowhere))).await.unwrap_err();
     assert_eq!(reason(&missing), "NOT_FOUND");
     world.revoke(&owner, &id).await.unwrap();
-    let over = "make another key: this one is revoked or expired";
+    let over = "make another key: this one has ended, or who made it";
     check(ask(&id, "stock.post", None), (false, "credential", &[], over)).await;
 }
 

@@ -272,10 +272,17 @@ async fn a_key_is_lowered_and_locked_with_its_user() {
     world.people().update_user(world.changed(&owner, &user.etag, request)).await.unwrap();
     let key = world.login(&secret).await.unwrap();
     assert!(key.permissions.allows("stock.read") && !key.permissions.allows("stock.post"));
+    let ask = || ExplainPermissionRequest {
+        api_key_id: key.actor.id.to_string(),
+        permission: "stock.post".to_owned(),
+        ..ExplainPermissionRequest::default()
+    };
+    assert!(!world.explain(&owner, ask()).await.unwrap().allowed, "what is explained is what holds");
 
     let lock = world.request(&owner, LockUserRequest { user_id: user.id.clone() });
     world.people().lock_user(lock).await.unwrap();
     assert_eq!(world.login(&secret).await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(world.explain(&owner, ask()).await.unwrap().gate, "credential");
     let unlock = world.request(&owner, UnlockUserRequest { user_id: user.id.clone() });
     world.people().unlock_user(unlock).await.unwrap();
     world.login(&secret).await.unwrap();
