@@ -23,6 +23,10 @@ fn has_credentials(kind: ActorKind) -> bool {
     }
 }
 
+/// Users, and their roles.
+pub(crate) const SESSIONS: [(&str, &str); 2] =
+    [("owner in a session", "owner"), ("clerk in a session", "clerk")];
+
 /// Callers of every kind, all of the tenant of `home`.
 pub(crate) async fn of(world: &World, home: &Home) -> Vec<Caller> {
     assert!(has_credentials(ActorKind::ApiKey) && has_credentials(ActorKind::User));
@@ -31,9 +35,9 @@ pub(crate) async fn of(world: &World, home: &Home) -> Vec<Caller> {
         let made = home.new_key(role).await;
         callers.push(Caller { name: role, door: Door::new(world, Some(text(&made["secret"]))).await });
     }
-    for (name, role) in [("owner in a session", "owner"), ("clerk in a session", "clerk")] {
-        let token = home.tenant.new_session(role).await;
-        callers.push(Caller { name, door: Door::new(world, Some(&token)).await });
+    for (name, role) in SESSIONS {
+        let session = home.tenant.new_session(role).await;
+        callers.push(Caller { name, door: Door::new(world, Some(text(&session["token"]))).await });
     }
     let narrow = json!({"name": "narrow", "role": "owner", "permissions": ["stock.post", "stock.read"],
         "expiresAt": "2150-01-01T00:00:00Z", "ipAllow": ["127.0.0.0/8"]});

@@ -118,6 +118,32 @@ impl Attack {
         }
         if hidden { 4 } else { 0 }
     }
+
+    /// Has `callers` name something of the other tenant at `place`. Nothing is written or read of it, and each call
+    /// is one event in the log of the tenant that asks. Gives how many were told that it is not there.
+    async fn at(&self, place: &Place, callers: impl Iterator<Item = &Caller>) -> usize {
+        let world = &self.world;
+        let foreign = self.two.id(&place.prefix, &place.pointer).await;
+        let requests = requests(place, &self.one).await;
+        let written = world.commit_count();
+        let (mine, theirs) = (accesses(world, self.one.tenant.id), accesses(world, self.two.tenant.id));
+        world.take_read();
+        let mut asked = 0;
+        for caller in callers {
+            for own in &requests {
+                asked += self.ask(place, caller, own, &foreign).await;
+            }
+        }
+        let what = format!("{} {}", place.rpc.name, place.pointer);
+        assert_ne!(asked, 0, "{what} is for nobody");
+        assert_eq!(world.commit_count(), written, "{what} wrote something");
+        assert!(!world.take_read().contains(&self.two.tenant.id), "{what} read foreign rows");
+        let seen = accesses(world, self.one.tenant.id).split_off(mine.len());
+        let unknown = seen.iter().filter(|action| **action == "audit.access.unknown_id").count();
+        assert_eq!(unknown, asked, "{what}: {seen:?}");
+        assert_eq!(accesses(world, self.two.tenant.id), theirs, "{what} is in the log of the other");
+        asked
+    }
 }
 
 /// An answer without the id that was asked for, where it repeats the path.
@@ -134,31 +160,25 @@ fn same(answer: &(u16, Vec<(String, String)>, String), id: &str) -> (u16, Vec<(S
 #[tokio::test]
 async fn a_foreign_id_is_answered_like_a_random_one() {
     let attack = Attack::new().await;
-    let world = &attack.world;
     let mut hidden = 0;
     for place in places::all() {
-        let foreign = attack.two.id(&place.prefix, &place.pointer).await;
-        let requests = requests(&place, &attack.one).await;
-        let written = world.commit_count();
-        let (mine, theirs) = (accesses(world, attack.one.tenant.id), accesses(world, attack.two.tenant.id));
-        world.take_read();
-        let mut asked = 0;
-        for caller in &attack.callers {
-            for own in &requests {
-                asked += attack.ask(&place, caller, own, &foreign).await;
-            }
-        }
-        let what = format!("{} {}", place.rpc.name, place.pointer);
-        assert_ne!(asked, 0, "{what} is for nobody");
-        assert_eq!(world.commit_count(), written, "{what} wrote something");
-        assert!(!world.take_read().contains(&attack.two.tenant.id), "{what} read foreign rows");
-        let seen = accesses(world, attack.one.tenant.id).split_off(mine.len());
-        let unknown = seen.iter().filter(|action| **action == "audit.access.unknown_id").count();
-        assert_eq!(unknown, asked, "{what}: {seen:?}");
-        assert_eq!(accesses(world, attack.two.tenant.id), theirs, "{what} is in the log of the other");
-        hidden += asked;
+        hidden += attack.at(&place, attack.callers.iter()).await;
     }
     assert!(300 < hidden, "{hidden} calls are few");
+    attack.world.close().await;
+}
+
+/// TEN-2, for what users alone may call: the session of a user of another tenant is answered like one that nobody
+/// has. Keys are told that it is for users, whatever they name.
+#[tokio::test]
+async fn a_foreign_session_is_answered_like_a_random_one() {
+    let attack = Attack::new().await;
+    let is_user = |caller: &&Caller| callers::SESSIONS.iter().any(|(name, _)| *name == caller.name);
+    let places = places::of_users();
+    assert!(!places.is_empty());
+    for place in places {
+        assert_ne!(attack.at(&place, attack.callers.iter().filter(is_user)).await, 0);
+    }
     attack.world.close().await;
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use prost_reflect::Kind;
 
-use crate::contract::{Rpc, public};
+use crate::contract::{Rpc, for_users, public};
 
 /// A kind of place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -37,6 +37,11 @@ const NOT_OURS: [&str; 6] = ["/actorId", "/id", "/lineId", "/sourceId", "/number
 /// Every place of every public RPC.
 pub(crate) fn all() -> Vec<Place> {
     public().into_iter().flat_map(|rpc| of(&rpc)).collect()
+}
+
+/// Every place of the RPCs that are for users alone.
+pub(crate) fn of_users() -> Vec<Place> {
+    for_users().into_iter().flat_map(|rpc| of(&rpc)).collect()
 }
 
 fn of(rpc: &Rpc) -> Vec<Place> {

@@ -14,7 +14,7 @@ use crate::world::{Forward, PASSWORD, Tenant, World};
 
 /// How a new user of the tenant speaks who has just signed in.
 async fn signed_in(world: &World, tenant: &Tenant, role: &str) -> Rest {
-    world.rest(&tenant.new_session(role).await)
+    world.rest(text(&tenant.new_session(role).await["token"]))
 }
 
 /// The name and value of the cookie that an answer sets.
@@ -22,7 +22,7 @@ fn cookie(answer: &Answer) -> String {
     answer.header("set-cookie").split(';').next().expect("a cookie").to_owned()
 }
 
-/// API-8: the token of a session stands in a cookie that no script reads and no page of others can use.
+/// The token of a session stands in a cookie that no script reads and no page of others can use.
 #[tokio::test]
 async fn a_browser_keeps_its_session_in_a_cookie() {
     let clock = Arc::new(Forward::default());
@@ -72,8 +72,8 @@ async fn a_browser_keeps_its_session_in_a_cookie() {
     world.close().await;
 }
 
-/// API-8: making a key asks for a recent proof, which counts at once, although what is known of the session is
-/// believed for a while.
+/// API-8, the part of step-up: making a key asks for a recent proof, which counts at once, although what is known
+/// of the session is believed for a while.
 #[tokio::test]
 async fn a_proof_counts_at_once() {
     let clock = Arc::new(Forward::default());
@@ -90,6 +90,7 @@ async fn a_proof_counts_at_once() {
     ] {
         ada.post(uri, &draft).send().await.problem(403, "STEP_UP_REQUIRED");
     }
+    ada.call(Method::GET, "/v1/auditLog:export").send().await.problem(403, "STEP_UP_REQUIRED");
     ada.get("/v1/apiKeys").await;
     ada.post("/v1/sessions:stepUp", &json!({"password": "wrong password"}))
         .send()

@@ -97,11 +97,10 @@ impl Tenant {
         (text(&invited["user"]["id"]).to_owned(), sign_in)
     }
 
-    /// Makes a user and signs it in: the token of the session.
-    pub(crate) async fn new_session(&self, role: &str) -> String {
+    /// Makes a user and signs it in: the session and its token.
+    pub(crate) async fn new_session(&self, role: &str) -> Value {
         let (_, sign_in) = self.new_user(role).await;
-        let session = self.rest.post("/v1/sessions:signIn", &sign_in).send().await.ok(200);
-        text(&session.json["token"]).to_owned()
+        self.rest.post("/v1/sessions:signIn", &sign_in).send().await.ok(200).json
     }
 }
 

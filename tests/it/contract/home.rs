@@ -76,6 +76,7 @@ impl Home {
                 let draft = json!({"apiKeyId": key["apiKey"]["id"], "roleId": role["id"], "reach": "SELF"});
                 text(&self.tenant.rest.create("/v1/assignments", &draft).await["id"]).to_owned()
             }
+            "ses" => text(&self.tenant.new_session("viewer").await["session"]["id"]).to_owned(),
             "usr" => text(&self.invite().await["user"]["id"]).to_owned(),
             other => panic!("a request names '{other}_…': make one in contract/home.rs"),
         }

@@ -57,6 +57,12 @@ pub(crate) fn public() -> Vec<Rpc> {
     routed().into_iter().filter(|rpc| !of_people(rpc)).collect()
 }
 
+/// The RPCs that are for users alone.
+#[allow(dead_code, reason = "the isolation tests ask them")]
+pub(crate) fn for_users() -> Vec<Rpc> {
+    routed().into_iter().filter(|rpc| rpc.rule.permission.starts_with("self.")).collect()
+}
+
 impl Rpc {
     /// All fields that a request can have, those of messages in it too.
     pub(crate) fn fields(&self) -> Vec<Field> {

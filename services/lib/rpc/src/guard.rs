@@ -338,7 +338,8 @@ mod tests {
         }
     }
 
-    /// API-8: what needs a recent proof is refused to a user without one, and asks nobody else.
+    /// API-8, the part of step-up: what needs a recent proof is refused to a user without one, and asks nobody
+    /// else.
     #[tokio::test]
     async fn a_user_proves_himself_again_for_what_says_so() {
         const CREATE: &str = "/cargopilot.tenant.v1.TenantService/CreateApiKey";

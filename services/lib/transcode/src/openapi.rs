@@ -108,6 +108,9 @@ impl Catalogue {
             "x-permission": operation.rule.permission,
         });
         let mut entry = described(entry, description.trim());
+        if operation.rule.step_up {
+            entry["x-step-up"] = json!(true);
+        }
         if operation.rule.is_public() {
             entry["security"] = json!([]);
         }

@@ -304,7 +304,7 @@ mod tests {
         UserId::from_bytes([byte; 16])
     }
 
-    /// API-7: what changes the list of owners holds for the role that was read, and for no other.
+    /// API-7, the part of the last owner: what changes the list of owners holds for the role that was read, and for no other.
     #[test]
     fn a_role_that_changed_meanwhile_is_not_reckoned_with() {
         let invitation = Invitation { digest: [5; 32], expires_at: Instant::MAX };
@@ -329,7 +329,7 @@ mod tests {
         }
     }
 
-    /// API-7: the last owner stays.
+    /// API-7, the part of the last owner: it stays.
     #[test]
     fn the_last_owner_is_not_taken_off_the_list() {
         let mut owners = People::Unborn;

@@ -68,7 +68,7 @@ mod tests {
         Instant::from_unix_micros(second * 1_000_000)
     }
 
-    /// API-8: the codes of RFC 6238, appendix B, cut to six digits.
+    /// API-8, the part of codes: those of RFC 6238, appendix B, cut to six digits.
     #[test]
     fn codes_are_those_of_the_standard() {
         for (second, code) in [

@@ -146,7 +146,7 @@ async fn a_guesser_is_slowed_down_and_nobody_else() {
     world.sign_in("acme", "ada@example.com", PASSWORD, "").await.unwrap();
 }
 
-/// API-8: with a confirmed secret nobody comes in without a code, and no code works twice.
+/// API-8, the part of codes: with a confirmed secret nobody comes in without a code, and no code works twice.
 #[tokio::test]
 async fn codes_are_needed_once_they_are_confirmed() {
     let world = World::new();
@@ -232,7 +232,8 @@ async fn a_session_ends_when_it_is_ended_idle_old_or_its_password_changed() {
     assert!(is_dead(&four.token).await);
 }
 
-/// API-8: making a key needs a recent proof of a user; a proof is given again with the password.
+/// API-8, the part of step-up: making a key needs a recent proof of a user; a proof is given again with the
+/// password.
 #[tokio::test]
 async fn a_key_is_made_after_a_recent_proof() {
     let world = World::new();
@@ -257,7 +258,7 @@ async fn a_key_is_made_after_a_recent_proof() {
     world.create(&ada, new_key("clerk")).await.unwrap();
 }
 
-/// API-3: a key can do no more than the user who made it can today.
+/// API-3, the part of users: a key can do no more than the user who made it can today.
 #[tokio::test]
 async fn a_key_is_lowered_and_locked_with_its_user() {
     let world = World::new();
@@ -288,7 +289,7 @@ async fn a_key_is_lowered_and_locked_with_its_user() {
     world.login(&secret).await.unwrap();
 }
 
-/// API-7: the last owner cannot be taken out, locked or lowered; another one makes it possible.
+/// API-7, the part of the last owner: it cannot be taken out, locked or lowered; another one makes it possible.
 #[tokio::test]
 async fn the_last_owner_stays() {
     let world = World::new();
@@ -314,7 +315,7 @@ async fn the_last_owner_stays() {
     assert_eq!(world.deactivate(&owner, &ada.id).await.unwrap().status, "deactivated");
 }
 
-/// API-7: the last two owners are not both taken out at the same moment.
+/// API-7, the part of the last owner: the last two owners are not both taken out at the same moment.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_two_owners_do_not_both_go() {
     let world = World::new();
@@ -358,7 +359,7 @@ async fn a_user_can_do_no_more_than_who_invites_it() {
     escalation(world.people().update_user(world.changed(&narrow, &viewer.etag, raise)).await.unwrap_err());
 }
 
-/// TEN-7: the same address in two tenants is two people who do not meet; twice in one is refused.
+/// TEN-7, the part of email addresses: the same one in two tenants is two people who do not meet; twice in one is refused.
 #[tokio::test]
 async fn an_address_is_unique_in_its_tenant_only() {
     let world = World::new();
@@ -379,7 +380,7 @@ async fn an_address_is_unique_in_its_tenant_only() {
     world.sign_in("acme", "ada@example.com", PASSWORD, "").await.unwrap();
 }
 
-/// API-6: a role is assigned to a user as to a key: it acts where it is assigned, is explained, and is taken back.
+/// API-6, the part of users: a role is assigned to a user as to a key: it acts where it is assigned, is explained, and is taken back.
 /// Nobody gives more than they have, and nobody gives on what is only assigned to them.
 #[tokio::test]
 async fn a_user_has_what_is_assigned_to_it() {

@@ -84,7 +84,7 @@ impl Passwords {
 mod tests {
     use super::*;
 
-    /// API-8: Argon2id with the parameters of OWASP, salted and peppered.
+    /// Argon2id with the parameters of OWASP, salted and peppered.
     #[tokio::test]
     async fn a_password_is_kept_as_a_slow_hash() {
         let (one, other) = (Passwords::new([1; 32]), Passwords::new([2; 32]));
