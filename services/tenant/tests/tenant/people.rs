@@ -232,6 +232,33 @@ async fn a_session_ends_when_it_is_ended_idle_old_or_its_password_changed() {
     assert!(is_dead(&four.token).await);
 }
 
+/// A user has a bounded number of sessions, and they are its own.
+#[tokio::test]
+async fn one_more_session_ends_the_oldest() {
+    let world = World::new();
+    let owner = world.tenant("acme").await;
+    world.person(&owner, "acme", "ada@example.com", "clerk").await;
+    let (_, bob) = world.person(&owner, "acme", "bob@example.com", "owner").await;
+    let mut tokens = vec![];
+    for _ in 0..=tenant::domain::Session::OPEN_MAX {
+        world.pass_seconds(1);
+        tokens.push(world.sign_in("acme", "ada@example.com", PASSWORD, "").await.unwrap().token);
+    }
+    assert_eq!(world.login(&tokens[0]).await.unwrap_err().code(), Code::Unauthenticated);
+    let mut last = None;
+    for token in &tokens[1..] {
+        last = Some(world.login(token).await.unwrap());
+    }
+    let request = world.request(&last.unwrap(), ListSessionsRequest::default());
+    let listed = world.people().list_sessions(request).await.unwrap().into_inner().sessions;
+    assert_eq!(listed.len(), tenant::domain::Session::OPEN_MAX);
+
+    let end = world.request(&bob, EndSessionRequest { session_id: listed[0].id.clone() });
+    assert_eq!(world.people().end_session(end).await.unwrap_err().code(), Code::NotFound);
+    let request = world.request(&bob, ListSessionsRequest::default());
+    assert_eq!(world.people().list_sessions(request).await.unwrap().into_inner().sessions.len(), 1);
+}
+
 /// API-8, the part of step-up: making a key needs a recent proof of a user; a proof is given again with the
 /// password.
 #[tokio::test]

@@ -75,7 +75,7 @@ impl App {
         let rows = self
             .people
             .store()
-            // Each sign-in ends what is over, so there are never more than these.
+            // Each sign-in ends what is over. More can be there for a moment, when many happen at once.
             .index(tenant, records::SESSIONS, prefix, None, Session::OPEN_MAX * 2)
             .await
             .map_err(journal::Error::from)?;
