@@ -30,6 +30,8 @@ pub struct MethodRule {
     pub audited_read: bool,
     /// Whether a user must have proven himself a short while ago.
     pub step_up: bool,
+    /// Whether neither plan nor standing of the tenant is against it.
+    pub ungated: bool,
     /// Its REST route; `internal.*` RPCs have none.
     pub http: Option<Route>,
 }
@@ -152,6 +154,7 @@ fn rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<MethodRule, 
         creates: boolean(&rule, "creates"),
         audited_read: boolean(&rule, "audited_read"),
         step_up: boolean(&rule, "step_up"),
+        ungated: boolean(&rule, "ungated"),
         http,
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tonic::Code;
 
-use crate::contract::{Home, public, sample};
+use crate::contract::{Home, Rpc, public, sample};
 use crate::door::Door;
 use crate::rest::text;
 use crate::world::{Forward, World};
@@ -19,7 +19,7 @@ async fn every_call_refuses_a_revoked_key_within_five_seconds() {
     let home = Home::new(&world, "home").await;
     let made = home.new_key("owner").await;
     let door = Door::new(&world, Some(text(&made["secret"]))).await;
-    for rpc in public() {
+    for rpc in public().into_iter().filter(Rpc::leaves_open) {
         let request = sample(&rpc, &home, "").await;
         let answer = rpc.rest(&door, &request).send().await;
         assert!(matches!(answer.status, 200 | 201), "{}: {}", rpc.name, answer.text);

@@ -38,7 +38,7 @@ CHECKS = [
     "ignored_auth",
 ]
 # What would take the access of the run itself away; each is asked by itself at the end, with a key of its own.
-LAST = ["/v1/apiKeys/{apiKeyId}:rotate", "/v1/apiKeys/{apiKeyId}:revoke"]
+LAST = ["/v1/account:close", "/v1/apiKeys/{apiKeyId}:rotate", "/v1/apiKeys/{apiKeyId}:revoke"]
 # Cases for each operation in the sample.
 SAMPLE = 10
 # What the log of a server may have: nothing that a person would have to look at.

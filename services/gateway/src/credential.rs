@@ -9,7 +9,7 @@ use proto::MethodRule;
 use proto::tenant::v1::AuthenticateRequest;
 use proto::tenant::v1::tenant_service_client::TenantServiceClient;
 use recent::Recent;
-use rpc::{Bar, Clock, Minter, Permissions, Principal, Refused, Token};
+use rpc::{Bars, Clock, Minter, Permissions, Principal, Refused, Token};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tonic_types::StatusExt as _;
@@ -48,9 +48,9 @@ pub(crate) struct Credentials {
 /// A credential that was checked.
 pub(crate) struct Known {
     permissions: Permissions,
-    bar: Option<Bar>,
     /// Until when the user of a session counts as proven, in Unix milliseconds; `None` for what is no session.
     proven_until_ms: Option<u64>,
+    bars: Bars,
     token: Token,
     /// Believed until then, in Unix milliseconds.
     until_ms: u64,
@@ -63,8 +63,8 @@ impl Known {
     }
 
     /// What stands against some of its calls.
-    pub(crate) fn bar(&self) -> Option<Bar> {
-        self.bar
+    pub(crate) fn bars(&self) -> Bars {
+        self.bars
     }
 
     /// Whether it is believed for calls with this rule: a user who proves himself again goes on at once.
@@ -123,8 +123,13 @@ impl Credentials {
             let principal = Principal::platform("gateway", permissions);
             let token = self.minter.mint(&principal);
             let permissions = principal.permissions;
-            let known =
-                Arc::new(Known { permissions, bar: None, proven_until_ms: None, token, until_ms: u64::MAX });
+            let known = Arc::new(Known {
+                permissions,
+                bars: Bars::default(),
+                proven_until_ms: None,
+                token,
+                until_ms: u64::MAX,
+            });
             self.nobody.insert((), Arc::clone(&known));
             known
         })
@@ -206,19 +211,16 @@ impl Credentials {
         })?;
         let answer = answer.into_inner();
         let expires_ms = answer.expires_at.as_ref().map(unix_ms);
-        let bar = match answer.bar.as_str() {
-            "" => None,
-            reason => Some(Bar::parse(reason).ok_or(Error::Internal)?),
-        };
+        let bars = Bars::parse(&answer.bars).ok_or(Error::Internal)?;
         let principal = Principal::try_from(answer)?;
         let believed = now.saturating_add(BELIEVED_MS);
         let until_ms = expires_ms.map_or(believed, |expires| expires.min(believed));
         if until_ms <= now {
             return Err(Refused::Unauthenticated.into());
         }
-        let token = self.minter.mint_barred(&principal, bar);
+        let token = self.minter.mint_barred(&principal, bars);
         let proven_until_ms = principal.actor.session.map(|session| session.proven_until_ms);
-        Ok(Known { bar, proven_until_ms, permissions: principal.permissions, token, until_ms })
+        Ok(Known { bars, proven_until_ms, permissions: principal.permissions, token, until_ms })
     }
 }
 

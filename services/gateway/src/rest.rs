@@ -23,8 +23,8 @@ use crate::{BoxError, Error, Inner, harden, session};
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 impl Inner {
-    /// Answers a request to a route. Checked in this order: route, credential, business and what stands
-    /// against changing it, permission, idempotency key, `If-Match`, body.
+    /// Answers a request to a route. Checked in this order: route, credential, what stands against the call
+    /// (standing of the tenant, plan, business), permission, idempotency key, `If-Match`, body.
     ///
     /// # Errors
     /// The first of these that is wrong, or what the service answers.
@@ -53,9 +53,7 @@ impl Inner {
             true => self.credentials.nobody(),
             false => self.credentials.check_http(peer, &parts.method, &parts.headers, rule).await?,
         };
-        if let Some(bar) = known.bar() {
-            bar.check(rule).map_err(Error::from)?;
-        }
+        known.bars().check(rule).map_err(Error::from)?;
         let (mut metadata, message) = match known.permissions().allows(&rule.permission) {
             true => {
                 let metadata = named(&parts.headers, rule)?;

@@ -3,6 +3,8 @@
 //! A caller sends one line that names what it wants. `backup 1`: the server answers with a backup, as a stream.
 //! `keys 1 ` and a request of [`crate::keys`] as JSON: the server does it and answers with JSON, before which spaces
 //! may come while it is at work.
+//! `account 1 ` and a question of [`crate::account`] as JSON: it answers with one line, `ok ` and JSON, or `no ` and
+//! why not.
 //! `owner-key 1 <slug>`: it answers with one line, `ok ` and a new owner's key of the tenant, or `no ` and why not.
 
 use std::fs::{self, File, Permissions};
@@ -20,6 +22,7 @@ use parking_lot::Mutex;
 use sealed::Keyring;
 use tracing::{info, warn};
 
+use crate::account;
 use crate::backup::Source;
 use crate::keys;
 
@@ -30,6 +33,8 @@ pub(crate) const BACKUP: &[u8] = b"backup 1\n";
 pub(crate) const KEYS: &str = "keys 1 ";
 /// What asks for a new owner's key; the slug of the tenant follows.
 pub(crate) const OWNER_KEY: &str = "owner-key 1 ";
+/// What is before a question about the account of a tenant.
+pub(crate) const ACCOUNT: &str = "account 1 ";
 /// Longest question or one-line answer, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
 /// Longest path of a socket that every system takes.
@@ -207,6 +212,13 @@ fn answer(door: &Door, caller: &UnixStream) -> io::Result<()> {
             let _ = to.write_all(b" "); // it is done all the same if nobody waits any more
         });
         return to.write_all(serde_json::to_string(&answer)?.as_bytes());
+    }
+    if let Some(question) = line.strip_prefix(ACCOUNT) {
+        let question = serde_json::from_str(question)?;
+        return match door.runtime.block_on(account::answer(&door.tenants, &question)) {
+            Ok(text) => writeln!(to, "ok {text}"),
+            Err(why) => writeln!(to, "no {why}"),
+        };
     }
     let answer = match line.strip_prefix(OWNER_KEY) {
         Some(slug) => {

@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::ProgressState;
 
-use crate::{backup, export, import, init, keys, memory, owner_key, restore, serve, verify, verify_audit};
+use crate::{
+    account, backup, export, import, init, keys, memory, owner_key, restore, serve, verify, verify_audit,
+};
 
 const AFTER_HELP: &str = "\
 Begin with `cargo-pilot serve --demo`: it prints a URL and an API key to try.
@@ -68,6 +70,10 @@ enum Command {
     ///
     /// On the folder of a running server or of a stopped one.
     Keys(KeysArgs),
+    /// Shows and sets plan and standing of a tenant, and ends one that has given notice.
+    ///
+    /// For who runs the server, on the folder of a running server or of a stopped one.
+    Account(account::AccountArgs),
 }
 
 /// `serve`.
@@ -202,6 +208,22 @@ pub enum VerifyWhat {
     ///
     /// Signatures, tree, contents and journals of each file, and that each file continues the one before it.
     Audit(VerifyAudit),
+    /// Checks the signature of the receipt of a purged tenant.
+    Receipt(VerifyReceipt),
+}
+
+/// `verify receipt`.
+#[derive(Debug, Args)]
+pub struct VerifyReceipt {
+    /// The receipt.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Key of the tenant's audit log, which signed it: `cargo-pilot/audit/ten_…+…`.
+    #[arg(long, value_name = "KEY")]
+    pub log_key: String,
+    /// Prints one line of JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `verify audit`.
@@ -408,11 +430,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::OwnerKey(owner_key) => owner_key::run(&owner_key),
         Command::Import(import) => import::run(&import),
         Command::Verify(Verify { what: Some(VerifyWhat::Audit(audit)), .. }) => verify_audit::run(&audit),
+        Command::Verify(Verify { what: Some(VerifyWhat::Receipt(args)), .. }) => verify_audit::receipt(&args),
         Command::Verify(verify) => verify::run(&verify),
         Command::Export(Export { what: ExportWhat::Audit(audit) }) => export::run(&audit),
         Command::Backup(backup) => backup::run(&backup),
         Command::Restore(restore) => restore::run(&restore),
         Command::Keys(KeysArgs { what }) => keys::run(&what),
+        Command::Account(args) => account::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,6 +10,7 @@
 //! DIR/secrets/demo-api-key                the demo tenant's key, so that it can be shown again
 //! DIR/secrets/root-key                    wraps the keys of tenants; may be elsewhere, and is in no backup
 //! DIR/keys/ten_…                          the keys that seal what is stored of a tenant, wrapped
+//! DIR/receipts/ten_….receipt              that a tenant was purged, signed
 //! DIR/server.url  DIR/admin.sock          while a server runs
 //! DIR/restoring                           while a backup is being restored: nothing else uses the folder
 //! ```
@@ -153,6 +154,11 @@ impl Stores {
     /// from here.
     pub(crate) fn named(&self) -> &[(&'static str, Arc<EmbeddedStore>); STORES.len()] {
         &self.raw
+    }
+
+    /// The seed of the key that signs the audit logs.
+    pub(crate) fn audit_key(&self) -> [u8; 32] {
+        self.audit_key
     }
 
     /// The keys that seal what is stored.

@@ -4,6 +4,7 @@
 //! services in one process), `serve`, `demo`, `init`, `owner_key`, `import`, `verify`,
 //! `keys` (root key, rotation, destruction), `export` and `verify_audit` (audit logs as files), `backup` with `admin` (the door of a running server), `restore`.
 
+mod account;
 mod admin;
 mod backup;
 pub mod cli;
@@ -16,6 +17,7 @@ mod keys;
 mod memory;
 mod owner_key;
 pub mod platform;
+mod purge;
 mod restore;
 mod serve;
 mod verify;

@@ -103,6 +103,7 @@ impl Platform {
         let asked = Services::new(tenant.server(&guard))
             .and(tenant.access_server(&guard))
             .and(tenant.identity_server(&guard))
+            .and(tenant.account_server(&guard))
             .and(guard.layer(catalog.catalog()))
             .and(guard.layer(catalog.inheritance()));
         let needs = Permissions::parse(stock::NEEDS).ok_or("the permissions of stock are malformed")?;

@@ -1,13 +1,13 @@
-//! `verify audit`: checks exported audit logs, with code that shares nothing with what writes them.
+//! `verify audit`, `verify receipt`: checks exported audit logs and receipts, with code that shares nothing with what writes them.
 
 use std::fs::{self, File};
 use std::io::{BufReader, ErrorKind};
 use std::path::Path;
 
-use audit_verifier::{Fault, Head, Key, Report, check, continues, read_checkpoint};
+use audit_verifier::{Fault, Head, Key, Report, check, continues, read_checkpoint, read_signed};
 use serde_json::json;
 
-use crate::cli::{Failure, VerifyAudit, say};
+use crate::cli::{Failure, VerifyAudit, VerifyReceipt, say};
 
 pub(crate) fn run(args: &VerifyAudit) -> Result<(), Failure> {
     let key = |option: &str, error| Failure::Usage(format!("{option} is no such key: {error}"));
@@ -33,6 +33,19 @@ pub(crate) fn run(args: &VerifyAudit) -> Result<(), Failure> {
         say(json!({"ok": true, "files": lines}));
     } else {
         lines.iter().filter_map(|line| line.as_str()).for_each(say);
+    }
+    Ok(())
+}
+
+/// `verify receipt`.
+pub(crate) fn receipt(args: &VerifyReceipt) -> Result<(), Failure> {
+    let key = Key::of_log(&args.log_key)
+        .map_err(|error| Failure::Usage(format!("--log-key is no such key: {error}")))?;
+    let note = fs::read_to_string(&args.file).map_err(|error| unreadable(&args.file, &error))?;
+    let text = read_signed(&note, &key).map_err(|fault| failure(&args.file, &fault))?;
+    match args.json {
+        true => say(json!({"ok": true, "file": args.file, "text": text})),
+        false => say(format_args!("{}: signed, and it says:\n\n{text}", args.file.display())),
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! once.
 
 pub(crate) mod access;
+pub(crate) mod account;
 mod business;
 pub(crate) mod identity;
 
@@ -272,7 +273,7 @@ pub(crate) fn authenticated(authenticated: Authenticated) -> wire::AuthenticateR
         permissions: principal.permissions.members().collect(),
         role: authenticated.role.code().to_owned(),
         expires_at: authenticated.expires_at.map(timestamp),
-        bar: authenticated.bar.map(|bar| bar.reason().to_owned()).unwrap_or_default(),
+        bars: authenticated.bars.reasons(),
         derivation_secret: principal.secret.to_vec(),
         business_path: principal.path.iter().map(ToString::to_string).collect(),
         session_id: session.map(|session| session.id.to_string()).unwrap_or_default(),

@@ -4,6 +4,8 @@ use journal::Rejection;
 use problem::{Code, Invalid, Problem, Violation, reason};
 use rpc::Refused;
 
+use crate::domain::Feature;
+
 /// Why a request is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -38,6 +40,14 @@ pub enum Error {
     /// The business, or the one to be put below, is closed.
     #[error("the business is closed")]
     BusinessClosed,
+    /// The plan of the tenant has no more of it.
+    #[error("the plan has {} of '{max}': take a larger one, or close what is not needed", feature.code())]
+    PlanNotEntitled {
+        /// What is limited.
+        feature: Feature,
+        /// How many there may be.
+        max: u64,
+    },
     /// The status does not follow from the present one.
     #[error("{why}")]
     IllegalTransition {
@@ -140,9 +150,10 @@ impl Problem for Error {
             | Error::BusinessClosed
             | Error::IllegalTransition { .. } => Code::FailedPrecondition,
             Error::StaleRevision { .. } => Code::Aborted,
-            Error::PermissionEscalation { .. } | Error::GrantEscalation { .. } | Error::InvalidProof => {
-                Code::PermissionDenied
-            }
+            Error::PermissionEscalation { .. }
+            | Error::GrantEscalation { .. }
+            | Error::InvalidProof
+            | Error::PlanNotEntitled { .. } => Code::PermissionDenied,
             Error::SystemRole { .. } | Error::TooManyAssignments { .. } => Code::FailedPrecondition,
             Error::EmailTaken => Code::AlreadyExists,
             Error::LastOwner | Error::TooManyOwners { .. } | Error::UsersOnly => Code::FailedPrecondition,
@@ -163,6 +174,7 @@ impl Problem for Error {
             Error::TreeCycle => "TREE_CYCLE",
             Error::TreeLimit { .. } => "TREE_LIMIT",
             Error::BusinessClosed => "BUSINESS_CLOSED",
+            Error::PlanNotEntitled { .. } => "PLAN_NOT_ENTITLED",
             Error::IllegalTransition { .. } => "ILLEGAL_TRANSITION",
             Error::StaleRevision { .. } => reason::STALE_REVISION,
             Error::PermissionEscalation { .. } | Error::GrantEscalation { .. } => "PERMISSION_ESCALATION",
@@ -189,6 +201,9 @@ impl Problem for Error {
             Error::StaleRevision { current, .. } => vec![("current", rpc::etag(*current))],
             Error::TreeLimit { limit, most } => {
                 vec![("limit", (*limit).to_owned()), ("most", most.to_string())]
+            }
+            Error::PlanNotEntitled { feature, max } => {
+                vec![("feature", feature.code().to_owned()), ("max", max.to_string())]
             }
             Error::PermissionEscalation { field } | Error::GrantEscalation { field } => {
                 vec![("field", (*field).to_owned())]

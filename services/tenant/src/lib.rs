@@ -10,12 +10,14 @@ pub mod domain;
 mod error;
 mod grpc;
 mod grpc_access;
+mod grpc_account;
 pub mod records;
 
 use std::sync::Arc;
 
 use journal::{Env, SharedStore};
 use proto::tenant::v1::access_service_server::AccessServiceServer;
+use proto::tenant::v1::account_service_server::AccountServiceServer;
 use proto::tenant::v1::identity_service_server::IdentityServiceServer;
 use proto::tenant::v1::tenant_service_server::TenantServiceServer;
 use rpc::{Guard, Guarded};
@@ -24,12 +26,13 @@ use tower::Layer as _;
 pub use app::{
     ASSIGNMENTS_MAX, AnyRole, App, Assigned, Authenticated, BootstrapTenant, Bootstrapped, CallerRole,
     CreateApiKey, CreateAssignment, CreateBusiness, CreatedKey, Enrolled, Explained, Explanation, Gate,
-    Invite, Invited, Login, Page, Proof, SignIn, SignedIn, Source, Who,
+    Invite, Invited, Login, Page, Proof, SignIn, SignedIn, Source, Tenancy, Who,
 };
 pub use config::Config;
 pub use error::Error;
 pub use grpc::Grpc;
 pub use grpc_access::AccessGrpc;
+pub use grpc_account::AccountGrpc;
 pub use records::verify_aggregate;
 
 /// Largest request, in bytes.
@@ -67,6 +70,12 @@ impl Service {
     /// The gRPC service of people who sign in behind its guard.
     pub fn identity_server(&self, guard: &Guard) -> Guarded<IdentityServiceServer<Grpc>> {
         let server = IdentityServiceServer::new(Grpc::new(self.app.clone()));
+        guard.layer(server.max_decoding_message_size(REQUEST_BYTES_MAX))
+    }
+
+    /// The gRPC service of the tenant's account behind its guard.
+    pub fn account_server(&self, guard: &Guard) -> Guarded<AccountServiceServer<AccountGrpc>> {
+        let server = AccountServiceServer::new(AccountGrpc::new(self.app.clone()));
         guard.layer(server.max_decoding_message_size(REQUEST_BYTES_MAX))
     }
 }

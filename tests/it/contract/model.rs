@@ -44,9 +44,11 @@ pub(crate) fn rpc(name: &str) -> Rpc {
     all().into_iter().find(|rpc| rpc.name == name).unwrap_or_else(|| panic!("no RPC is called '{name}'"))
 }
 
-/// The RPCs with a route.
+/// The RPCs with a route. The last one leaves its tenant for reading only.
 pub(crate) fn routed() -> Vec<Rpc> {
-    all().into_iter().filter(|rpc| rpc.rule.http.is_some()).collect()
+    let mut rpcs: Vec<Rpc> = all().into_iter().filter(|rpc| rpc.rule.http.is_some()).collect();
+    rpcs.sort_by_key(|rpc| !rpc.leaves_open());
+    rpcs
 }
 
 /// The RPCs with a route that keys use. What needs no credential (`public.*`), and what users do with their own
@@ -64,6 +66,11 @@ pub(crate) fn for_users() -> Vec<Rpc> {
 }
 
 impl Rpc {
+    /// Whether the tenant may be changed after it.
+    pub(crate) fn leaves_open(&self) -> bool {
+        self.name != "CloseAccount"
+    }
+
     /// All fields that a request can have, those of messages in it too.
     pub(crate) fn fields(&self) -> Vec<Field> {
         let mut fields = vec![];

@@ -173,7 +173,7 @@ fn an_answer_survives_a_restart() {
         let world = World::on_disk(folder.path()).await;
         let home = Home::new(&world, "home").await;
         let mut answered = vec![];
-        for (rpc, atomic) in keyed() {
+        for (rpc, atomic) in keyed().into_iter().filter(|(rpc, _)| rpc.leaves_open()) {
             let request = made(&rpc, &home, atomic).await;
             let answer = send(&rpc, &home.door, &request, &format!("restart-{atomic}")).await;
             assert!(matches!(answer.status, 200 | 201), "{}: {}", rpc.name, answer.text);

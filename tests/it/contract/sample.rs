@@ -87,7 +87,7 @@ async fn complete(rpc: &Rpc, home: &Home, with: &str, request: &mut Value) {
             set(request, "/role/permissions", json!(["stock.read", "tenant.read"]))
         }
         // Repeated, they change nothing.
-        "ClearProductOverrides" | "SetProductVisibility" => {
+        "ClearProductOverrides" | "SetProductVisibility" | "CloseAccount" | "WithdrawClosure" => {
             set(request, "/reason", format!("reason {number}").into());
         }
         "SetInheritancePolicy" => set(request, "/policy/reason", format!("reason {number}").into()),

@@ -9,7 +9,7 @@ mod leaf;
 pub mod note;
 
 pub use check::{Report, check, continues};
-pub use note::{Head, Key, KeyError, read_checkpoint};
+pub use note::{Head, Key, KeyError, read_checkpoint, read_signed};
 
 /// Why a file is not what it claims to be, in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -71,6 +71,21 @@ impl Key {
     }
 }
 
+/// Checks a text that is signed by this key alone, such as the receipt of a purge; gives the text.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_signed<'a>(note: &'a str, key: &Key) -> Result<&'a str, Fault> {
+    let at = note.rfind("\n\n").ok_or_else(|| Fault::wrong("it is no signed note"))?;
+    let (text, signature) = (&note[..=at], note[at + 2..].trim_end_matches('\n'));
+    let (signature, _) =
+        key.line(signature).ok_or_else(|| Fault::wrong("it is not signed with the given key"))?;
+    match key.verifies(text, &signature) {
+        true => Ok(text),
+        false => Err(Fault::wrong("its signature does not fit")),
+    }
+}
+
 /// The head of a log, as it was signed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Head {

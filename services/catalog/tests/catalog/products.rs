@@ -259,7 +259,10 @@ async fn an_empty_request_lists_what_it_lacks() {
     );
 
     check!(
-        get_product(GetProductRequest { product_id: "var_01h455vb4pex5vsknk084sn02q".to_owned(), origins: false }),
+        get_product(GetProductRequest {
+            product_id: "var_01h455vb4pex5vsknk084sn02q".to_owned(),
+            origins: false
+        }),
         "product_id WRONG_ID_PREFIX"
     );
     check!(get_variant(GetVariantRequest { variant_id: "shirt".to_owned() }), "variant_id MALFORMED_ID");

@@ -104,7 +104,8 @@ impl World {
     }
 
     pub(crate) async fn product(&self, caller: &Caller, id: &str) -> Result<Product, Status> {
-        let request = self.request(caller, GetProductRequest { product_id: id.to_owned(), ..Default::default() });
+        let request =
+            self.request(caller, GetProductRequest { product_id: id.to_owned(), ..Default::default() });
         Ok(self.client.clone().get_product(request).await?.into_inner())
     }
 

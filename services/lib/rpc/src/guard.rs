@@ -71,9 +71,7 @@ impl Guard {
         let token = headers.get(&name::CONTEXT).ok_or(Refused::Unauthenticated)?;
         let verified = self.verifier.verify(token)?;
         let (path, rule) = proto::rules().get_key_value(path).ok_or(Refused::UnknownMethod)?;
-        if let Some(bar) = verified.bar {
-            bar.check(rule)?;
-        }
+        verified.bars.check(rule)?;
         let admitted = || Admitted { ctx: Ctx::of_request(&verified, headers), path, rule };
         if !verified.may(rule) {
             return Err(Rejected::Denied(Box::new(admitted())));

@@ -13,11 +13,8 @@ pub enum Refused {
     /// No rule exists for the method, so nobody may call it.
     #[error("unknown method")]
     UnknownMethod,
-    /// The business may not be changed now.
-    #[error("{}", match .0 {
-        Bar::BusinessSuspended => "the business is suspended: it can be read and not changed",
-        Bar::BusinessClosed => "the business is closed: it can be read and not changed",
-    })]
+    /// Something stands against the call, whoever makes it.
+    #[error("{}", .0.sentence())]
     Barred(Bar),
     /// The credential does not grant what the method needs.
     #[error("the credential lacks the permission '{permission}'")]

@@ -15,7 +15,7 @@ use prost::Message;
 use recent::Recent;
 
 use crate::decided::Decided;
-use crate::{Actor, ActorKind, Bar, Permissions, Principal, Refused, Session};
+use crate::{Actor, ActorKind, Bars, Permissions, Principal, Refused, Session};
 
 /// How long a signed context is valid.
 pub const VALIDITY_MS: u64 = 60_000;
@@ -61,14 +61,14 @@ pub(crate) struct SignedContext {
     pub(crate) permissions: Vec<String>,
     #[prost(bytes = "vec", tag = "9")]
     pub(crate) secret: Vec<u8>,
-    /// The reason of a [`Bar`]; empty for none.
-    #[prost(string, tag = "10")]
-    pub(crate) bar: String,
     /// Empty: no session.
     #[prost(string, tag = "11")]
     pub(crate) session: String,
     #[prost(uint64, tag = "12")]
     pub(crate) proven_until_ms: u64,
+    /// Reasons of [`Bars`].
+    #[prost(string, repeated, tag = "10")]
+    pub(crate) bars: Vec<String>,
 }
 
 /// A signed context as it travels.
@@ -128,11 +128,11 @@ impl Minter {
     /// Signs the context of a principal; it is valid for [`VALIDITY_MS`]. About 30 us: keep it for
     /// 20 s per credential, so that a call that begins with it can still end with it.
     pub fn mint(&self, principal: &Principal) -> Token {
-        self.mint_barred(principal, None)
+        self.mint_barred(principal, Bars::default())
     }
 
     /// Signs the context of a principal of whom some calls are refused.
-    pub fn mint_barred(&self, principal: &Principal, bar: Option<Bar>) -> Token {
+    pub fn mint_barred(&self, principal: &Principal, bars: Bars) -> Token {
         let now = (self.clock)();
         let session = principal.actor.session.as_ref();
         let context = SignedContext {
@@ -145,9 +145,9 @@ impl Minter {
             actor_id: principal.actor.id.to_string(),
             permissions: principal.permissions.members().collect(),
             secret: principal.secret.to_vec(),
-            bar: bar.map(|bar| bar.reason().to_owned()).unwrap_or_default(),
             session: session.map(|session| session.id.to_string()).unwrap_or_default(),
             proven_until_ms: session.map_or(0, |session| session.proven_until_ms),
+            bars: bars.reasons(),
         };
         self.sign(&context)
     }
@@ -171,7 +171,7 @@ pub(crate) struct Verified {
     pub(crate) actor: Actor,
     pub(crate) permissions: Arc<Permissions>,
     pub(crate) secret: Arc<[u8; 32]>,
-    pub(crate) bar: Option<Bar>,
+    pub(crate) bars: Bars,
     pub(crate) token: HeaderValue,
     pub(crate) decided: Decided,
     expires_ms: u64,
@@ -228,7 +228,7 @@ impl Verifier {
         let path = context.path.into_iter().map(|id| Some(BusinessId::from_bytes(id.try_into().ok()?)));
         let path: Arc<[BusinessId]> = path.collect::<Option<_>>()?;
         // A bar that is not known here bars nothing that it should: better none passes.
-        let bar = (!context.bar.is_empty()).then(|| Bar::parse(&context.bar).ok_or(())).transpose().ok()?;
+        let bars = Bars::parse(&context.bars)?;
         let mut token = token.clone();
         token.set_sensitive(true);
         let mut actor = Actor::new(ActorKind::parse(&context.actor_kind)?, context.actor_id);
@@ -243,7 +243,7 @@ impl Verifier {
             actor,
             permissions: Arc::new(Permissions::parse(&context.permissions)?),
             secret: Arc::new(context.secret.try_into().ok()?),
-            bar,
+            bars,
             token,
             decided: Decided::default(),
             expires_ms: context.expires_ms,
@@ -341,9 +341,9 @@ mod tests {
             actor_id: "usr_1".to_owned(),
             permissions: vec![],
             secret: vec![0; 32],
-            bar: String::new(),
             session: String::new(),
             proven_until_ms: 0,
+            bars: vec![],
         };
         assert!(!refused(&verifier, &minter.sign(&good).header()));
         for bad in [
@@ -356,7 +356,7 @@ mod tests {
             SignedContext { actor_id: String::new(), ..good.clone() },
             SignedContext { permissions: vec!["everything".to_owned()], ..good.clone() },
             SignedContext { secret: vec![0; 31], ..good.clone() },
-            SignedContext { bar: "CLOSED".to_owned(), ..good.clone() },
+            SignedContext { bars: vec!["CLOSED".to_owned()], ..good.clone() },
         ] {
             assert!(refused(&verifier, &minter.sign(&bad).header()), "{bad:?}");
         }

@@ -12,9 +12,10 @@ use journal_embedded::{Dump, EmbeddedStore, Section};
 
 use super::format::{Manifest, Part, StorePlace, Writer};
 use crate::keys;
+use crate::purge;
 
 /// Files and folders of the data folder that belong to the data, beside the stores.
-pub(crate) const KEPT: [&str; 4] = ["layout", "secrets", "audit-witness", keys::FOLDER];
+pub(crate) const KEPT: [&str; 5] = ["layout", "secrets", "audit-witness", keys::FOLDER, purge::FOLDER];
 /// Most bytes of one of these files.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// How long a store may take to come to the end of a group.

@@ -241,7 +241,7 @@ fn write_file(data: &Path, key: &[u8], bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Opens a store that was filled, as a server would, and takes what is in it.
-fn written(data: &Path, name: &str) -> Result<(EmbeddedStore, Dump), Failure> {
+pub(crate) fn written(data: &Path, name: &str) -> Result<(EmbeddedStore, Dump), Failure> {
     let opened = EmbeddedStore::open(data.join(name), Options::default());
     let store = opened.map_err(|error| data::failure(data, error))?;
     let unread = |error: journal::store::StoreError| Failure::Machine(format!("'{name}': {error}"));
@@ -251,7 +251,7 @@ fn written(data: &Path, name: &str) -> Result<(EmbeddedStore, Dump), Failure> {
 }
 
 /// Counts the records of a section; of one tenant, if there is one.
-fn tally(dump: &Dump, section: Section, tenant: Option<TenantId>) -> Result<Tally, Failure> {
+pub(crate) fn tally(dump: &Dump, section: Section, tenant: Option<TenantId>) -> Result<Tally, Failure> {
     let mut count = Count::default();
     for record in dump.records(section) {
         let (key, value) = record.map_err(|error| Failure::Machine(error.to_string()))?;

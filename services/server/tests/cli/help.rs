@@ -17,6 +17,7 @@ fn every_command_explains_itself() {
         "backup",
         "restore",
         "keys",
+        "account",
         "serve --demo",
         "Exit codes",
     ] {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers are tests too
 
+mod account;
 mod audit;
 mod backup;
 mod crash;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use calendar::Instant;
 use ids::{BusinessId, TenantId};
 use journal::Claim;
-use rpc::{Actor, ActorKind, Bar, Principal, SYSTEM_TENANT};
+use rpc::{Actor, ActorKind, Bars, Principal, SYSTEM_TENANT};
 
 use crate::app::App;
-use crate::domain::{Credential, Opaque, Role, State, Status};
+use crate::domain::{Credential, Opaque, Role, State};
 use crate::{Error, records};
 
 /// A credential, and where it comes from.
@@ -33,7 +33,7 @@ pub struct Authenticated {
     /// The role of its key or user.
     pub role: Role,
     /// What stands against some of its calls.
-    pub bar: Option<Bar>,
+    pub bars: Bars,
     /// When its secret or session ends.
     pub expires_at: Option<Instant>,
 }
@@ -68,16 +68,16 @@ impl App {
         let expires_at = key.ends_at(&digest);
         let issued = key.issued;
         let Some(own) = issued.business() else { return Err(Error::InvalidCredentials) };
-        let (path, bar) = self.place(tenant, own, login.business).await?;
+        let (path, bars) = self.place(tenant, own, login.business, true).await?;
         let business = path.last().copied().unwrap_or(own);
         let actor = Actor::new(ActorKind::ApiKey, issued.id.to_string());
         let permissions = self.held(tenant, &actor, permissions, own, business, self.env.now()).await?;
         let principal = Principal { tenant, business, path, actor, permissions, secret: owner.secret };
-        Ok(Authenticated { principal, bar, role: issued.role, expires_at })
+        Ok(Authenticated { principal, bars, role: issued.role, expires_at })
     }
 
     /// Where a credential of the business `own` works when it asks for `wanted`: the path down to there, and what
-    /// stands against changes.
+    /// stands against calls. `is_api` is for keys, which the plan must include.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a business that is neither its own nor below it, or the journal.
@@ -86,17 +86,14 @@ impl App {
         tenant: TenantId,
         own: BusinessId,
         wanted: Option<BusinessId>,
-    ) -> Result<(Arc<[BusinessId]>, Option<Bar>), Error> {
+        is_api: bool,
+    ) -> Result<(Arc<[BusinessId]>, Bars), Error> {
         let business = wanted.unwrap_or(own);
         let tree = self.tree(tenant).await?;
         let path = tree.path(business).filter(|path| path.contains(&own));
         let path = path.ok_or(Error::NotFound { what: "business" })?;
-        let bar = match tree.effective(business) {
-            Status::Active => None,
-            Status::Suspended => Some(Bar::BusinessSuspended),
-            Status::Closed => Some(Bar::BusinessClosed),
-        };
-        Ok((path, bar))
+        let bars = self.bars(tenant, &tree, business, is_api).await?;
+        Ok((path, bars))
     }
 
     /// The tenant that a key was noted for.

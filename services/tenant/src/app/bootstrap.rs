@@ -175,6 +175,14 @@ impl App {
         }
     }
 
+    /// The tenant that has the slug, whether it can be read or not.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the journal.
+    pub async fn tenant_named(&self, slug: &str) -> Result<TenantId, Error> {
+        self.tenant_called(slug).await?.ok_or(Error::NotFound { what: "tenant" })
+    }
+
     /// The tenant that has the slug.
     pub(super) async fn tenant_called(&self, slug: &str) -> Result<Option<TenantId>, Error> {
         let claim = journal::Claim { kind: records::SLUG, value: slug.to_owned().into_bytes().into() };

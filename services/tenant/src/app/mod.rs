@@ -1,5 +1,6 @@
 //! What the service does, one use case per file.
 
+mod account;
 mod assignments;
 mod authenticate;
 mod bootstrap;
@@ -24,6 +25,7 @@ use journal::{Actor, Env, Journal, Keep, KeyHash, Meta, Request, Scope, Seq, Sha
 use recent::Recent;
 use rpc::SYSTEM_TENANT;
 
+pub use account::Tenancy;
 pub use assignments::{CreateAssignment, Who};
 pub use authenticate::{Authenticated, Login};
 pub use bootstrap::{BootstrapTenant, Bootstrapped};
@@ -36,12 +38,14 @@ pub use read::CallerRole;
 pub use roles::AnyRole;
 pub use tree::CreateBusiness;
 
-use crate::domain::{Access, Command, People, State, Tree};
+use crate::domain::{Access, Account, People, State, Tree};
 use crate::{Config, Error};
 use identity::{Passwords, Throttle};
 
 /// Trees that are remembered, at most 1 MiB each and usually some KiB.
 const TREES_MAX: usize = 256;
+/// Accounts that are remembered, some hundred bytes each.
+const ACCOUNTS_MAX: usize = 4096;
 
 /// The use cases of the service.
 #[derive(Clone)]
@@ -54,6 +58,9 @@ pub struct App {
     trees: Journal<Tree>,
     /// Trees that were read, with the sequence that they belong to.
     grown: Arc<Recent<TenantId, (Seq, Arc<Tree>)>>,
+    accounts: Journal<Account>,
+    /// Accounts that were read, with the sequence that they belong to.
+    known_accounts: Arc<Recent<TenantId, (Seq, Account)>>,
     env: Arc<dyn Env>,
     config: Config,
     uses: Arc<key_use::Uses>,
@@ -67,6 +74,8 @@ impl App {
         let people = Journal::new(Arc::clone(&store), Arc::clone(&env));
         let trees = Journal::new(Arc::clone(&store), Arc::clone(&env));
         let grown = Arc::new(Recent::new(TREES_MAX));
+        let accounts = Journal::new(Arc::clone(&store), Arc::clone(&env));
+        let known_accounts = Arc::new(Recent::new(ACCOUNTS_MAX));
         App {
             journal: Journal::new(store, Arc::clone(&env)),
             access,
@@ -76,6 +85,8 @@ impl App {
             uses: Arc::default(),
             passwords: Arc::new(Passwords::new(config.pepper)),
             throttle: Arc::default(),
+            accounts,
+            known_accounts,
             env,
             config,
         }
@@ -93,7 +104,7 @@ impl App {
     }
 
     /// A request of the platform itself, which needs no idempotency key: what it does is idempotent.
-    fn internal(&self, job: &str, command: Command) -> Request<Command> {
+    fn internal<C>(&self, job: &str, command: C) -> Request<C> {
         Request { command, meta: self.internal_meta(job) }
     }
 
@@ -110,7 +121,7 @@ impl App {
     /// Notes in the directory that a key belongs to a tenant; before the key is made.
     async fn register_key(&self, tenant: TenantId, key: ids::ApiKeyId) -> Result<(), Error> {
         let scope = Scope { tenant: SYSTEM_TENANT, aggregate: tenant.into() };
-        let request = self.internal("directory", Command::RegisterKey { key });
+        let request = self.internal("directory", crate::domain::Command::RegisterKey { key });
         self.journal.submit(scope, request).await?;
         Ok(())
     }

@@ -77,6 +77,7 @@ impl App {
         // What will be refused leaves no record; what was done before is answered as it was.
         if self.journal.find(ctx.tenant, meta.key).await?.is_none() {
             tree.decide(&add(id))?;
+            self.check_businesses(ctx.tenant, &tree).await?;
         }
         let CreateBusiness { legal_name, country, base_currency, cost_scale, costing, .. } = new;
         let command = Command::CreateBusiness(NewBusiness {

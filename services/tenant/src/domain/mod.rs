@@ -1,6 +1,7 @@
 //! What tenants, businesses and keys are, and what may happen to them. Pure.
 
 mod access;
+mod account;
 mod business;
 mod command;
 mod credential;
@@ -8,6 +9,7 @@ mod key;
 mod network;
 mod opaque;
 mod people;
+mod plan;
 mod role;
 mod session;
 mod state;
@@ -18,6 +20,9 @@ mod user;
 pub use access::{
     Access, AccessCommand, AccessEvent, Assignment, CustomRole, NewAssignment, NewRole, Reach, RoleUpdate,
 };
+pub use account::{
+    Account, AccountChange, AccountCommand, AccountEvent, AccountFact, Entitlement, Override, Standing,
+};
 pub use business::{Business, BusinessUpdate, Costing, NewBusiness, Placed};
 pub use command::{Command, Event};
 pub use credential::{Credential, SECRET_LETTERS};
@@ -25,6 +30,7 @@ pub use key::{ApiKey, Creator, NewKey, NewSecret, Previous, Use};
 pub use network::Network;
 pub use opaque::{Opaque, Purpose, RECOVERY_LETTERS, recovery_code, recovery_digest};
 pub use people::{OWNERS_MAX, People, PeopleCommand, PeopleEvent};
+pub use plan::{Feature, Kind, Plan, Value};
 pub use role::Role;
 pub use session::Session;
 pub use state::{Directory, State, Tenant};

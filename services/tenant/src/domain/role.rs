@@ -96,6 +96,7 @@ mod tests {
         }).collect();
         assert_eq!(found, [
             //                  owner  clerk  viewer
+            ("account.close",    true,  false, false),
             ("assignment.create", true, false, false),
             ("assignment.read",  true,  false, true),
             ("assignment.revoke", true, false, false),

@@ -133,6 +133,11 @@ impl Tree {
         (!path.is_empty()).then(|| path.into())
     }
 
+    /// How many businesses are not closed.
+    pub fn open(&self) -> usize {
+        self.nodes.values().filter(|node| node.status != Status::Closed).count()
+    }
+
     /// The path of the business that a key works in.
     pub fn path_of(&self, key: &ApiKey) -> Option<Arc<[BusinessId]>> {
         self.path(key.issued.business()?)

@@ -4,9 +4,10 @@ use ids::{AggregateId, ApiKeyId, BusinessId, RoleId, SessionId, TenantId, UserId
 use journal::Aggregate as _;
 use journal::store::Head;
 
-use super::{KIND_ACCESS, KIND_PEOPLE, KIND_STATE, KIND_TREE};
+use super::{KIND_ACCESS, KIND_ACCOUNT, KIND_PEOPLE, KIND_STATE, KIND_TREE};
 use crate::domain::{
-    Access, AccessEvent, Event, People, PeopleEvent, State, Status, Tree, TreeEvent, UserStatus,
+    Access, AccessEvent, Account, AccountFact, Event, People, PeopleEvent, Standing, State, Status, Tree,
+    TreeEvent, UserStatus,
 };
 
 /// What has this history: `biz_…`, `key_…`, `ten_…`, `rol_…`, `asg_…`, `usr_…`, `ses_…`; for the tree its master
@@ -24,6 +25,8 @@ pub fn resource(head: &Head, aggregate: AggregateId) -> Option<String> {
             State::ApiKey(_) => ApiKeyId::from_bytes(id).to_string(),
         }),
         KIND_TREE => Tree::from_header(header).ok()?.master.map(|master| master.to_string()),
+        // Its aggregate has a number of its own; the tenant is who the log is about.
+        KIND_ACCOUNT => Some("account".to_owned()),
         KIND_ACCESS => Some(match Access::from_header(header).ok()? {
             Access::Unborn => return None,
             Access::Role(_) => RoleId::from_bytes(id).to_string(),
@@ -61,6 +64,16 @@ pub fn action(kind: u8, event: &[u8]) -> Option<&'static str> {
             TreeEvent::StatusChanged { status: Status::Active, .. } => "tenant.business.reactivated",
             TreeEvent::StatusChanged { status: Status::Suspended, .. } => "tenant.business.suspended",
             TreeEvent::StatusChanged { status: Status::Closed, .. } => "tenant.business.closed",
+        }),
+        KIND_ACCOUNT => Some(match Account::decode(event).ok()?.what {
+            AccountFact::Planned(_) => "tenant.plan.changed",
+            AccountFact::Overridden(..) => "tenant.entitlement.agreed",
+            AccountFact::OverrideEnded(_) => "tenant.entitlement.ended",
+            AccountFact::Stands(Standing::Trial { .. }) => "tenant.trial.set",
+            AccountFact::Stands(Standing::Active) => "tenant.reactivated",
+            AccountFact::Stands(Standing::PastDue) => "tenant.past_due",
+            AccountFact::Stands(Standing::Suspended) => "tenant.suspended",
+            AccountFact::Stands(Standing::Closing { .. }) => "tenant.notice_given",
         }),
         KIND_ACCESS => Some(match Access::decode(event).ok()? {
             AccessEvent::RoleCreated(_) => "tenant.role.created",

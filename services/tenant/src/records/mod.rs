@@ -18,6 +18,7 @@
 //! one that was noted and not made is no key.
 
 mod access;
+mod account;
 mod codec;
 pub mod describe;
 mod people;
@@ -30,6 +31,7 @@ use calendar::Instant;
 use journal::{Aggregate, Changes, Damage, Need, Seq};
 
 pub(crate) use access::{assigned_key, role_id};
+pub(crate) use account::account_id;
 pub(crate) use people::owners;
 pub use people::{EMAIL, SESSIONS, USERS};
 pub use tree::tree_id;
@@ -56,6 +58,8 @@ pub const KIND_TREE: u8 = 2;
 pub const KIND_ACCESS: u8 = 5;
 /// Kind of users, sessions and lists of owners.
 pub const KIND_PEOPLE: u8 = 6;
+/// Kind of the account of a tenant.
+pub const KIND_ACCOUNT: u8 = 7;
 /// Claim of a slug.
 pub const SLUG: u16 = 0x0101;
 /// Claim of a key's id.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod account;
 mod businesses;
 mod key_life;
 mod keys;

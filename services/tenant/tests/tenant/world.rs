@@ -9,6 +9,7 @@ use journal::memory::MemoryStore;
 use journal::{Env, SystemEnv};
 use money::Currency;
 use proto::tenant::v1::access_service_client::AccessServiceClient;
+use proto::tenant::v1::account_service_client::AccountServiceClient;
 use proto::tenant::v1::tenant_service_client::TenantServiceClient;
 use proto::tenant::v1::*;
 use rpc::{Guard, Minter, Permissions, Principal, Transport, Verifier, header};
@@ -40,6 +41,7 @@ pub(crate) struct World {
     pub(crate) client: TenantServiceClient<Transport>,
     pub(crate) access: AccessServiceClient<Transport>,
     pub(crate) transport: Transport,
+    pub(crate) account: AccountServiceClient<Transport>,
 }
 
 impl World {
@@ -55,11 +57,13 @@ impl World {
         let service = Service::new(store, Arc::clone(&env) as Arc<dyn Env>, Config { pepper: [9; 32] });
         let routes = rpc::Services::new(service.server(&guard))
             .and(service.access_server(&guard))
-            .and(service.identity_server(&guard));
+            .and(service.identity_server(&guard))
+            .and(service.account_server(&guard));
         let transport = rpc::local(routes);
         let access = AccessServiceClient::new(transport.clone());
+        let account = AccountServiceClient::new(transport.clone());
         let client = TenantServiceClient::new(transport.clone());
-        World { env, minter, guard, service, client, access, transport }
+        World { env, minter, guard, service, client, access, account, transport }
     }
 
     /// Makes a tenant and gives back its owner.
@@ -134,14 +138,8 @@ impl World {
 
     /// Makes a business below `parents`, from the master down.
     pub(crate) async fn below(&self, owner: &Principal, parents: &[BusinessId]) -> BusinessId {
-        let business = Business {
-            parent_id: parents.last().map(ToString::to_string).unwrap_or_default(),
-            legal_name: "Acme Süd".to_owned(),
-            country: "DE".to_owned(),
-            base_currency: "EUR".to_owned(),
-            costing_method: CostingMethod::Fifo.into(),
-            ..Business::default()
-        };
+        let parent_id = parents.last().map(ToString::to_string).unwrap_or_default();
+        let business = Business { parent_id, ..new_business() };
         let request = self.request(owner, CreateBusinessRequest { business: Some(business) });
         let made = self.client.clone().create_business(request).await.unwrap().into_inner();
         BusinessId::parse(&made.id).unwrap()
@@ -228,6 +226,16 @@ impl World {
     pub(crate) fn in_seconds(&self, seconds: i64) -> prost_types::Timestamp {
         let (seconds, nanos) = self.env.now().plus_seconds(seconds).seconds_nanos();
         prost_types::Timestamp { seconds, nanos }
+    }
+}
+
+pub(crate) fn new_business() -> Business {
+    Business {
+        legal_name: "Acme Süd".to_owned(),
+        country: "DE".to_owned(),
+        base_currency: "EUR".to_owned(),
+        costing_method: CostingMethod::Fifo.into(),
+        ..Business::default()
     }
 }
 

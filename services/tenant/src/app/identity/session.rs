@@ -45,14 +45,14 @@ impl App {
             rpc::Session { id: id.to_string().into(), proven_until_ms: session.proven_until().unix_ms() };
         let actor = Actor::new(ActorKind::User, user.profile.id.to_string()).with_session(proof);
         let home = user.profile.business;
-        let (path, bar) = self.place(tenant, home, business).await?;
+        let (path, bars) = self.place(tenant, home, business, false).await?;
         let business = path.last().copied().unwrap_or(home);
         // What is the user's own stays with it wherever it works.
         let permissions = self.held(tenant, &actor, permissions, home, business, now).await?;
         let permissions = permissions.union(&User::own_permissions());
         let principal = Principal { tenant, business, path, actor, permissions, secret: owner.secret };
         let expires_at = Some(session.expires_at());
-        Ok(Authenticated { principal, bar, role: user.profile.role, expires_at })
+        Ok(Authenticated { principal, bars, role: user.profile.role, expires_at })
     }
 
     /// Notes a use beside the request, as it is done for keys.
