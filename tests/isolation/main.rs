@@ -27,6 +27,7 @@ mod door;
 mod errors;
 mod flood;
 mod inventory;
+mod kin;
 mod matrix;
 mod places;
 mod process;

@@ -27,7 +27,7 @@ pub(crate) fn random_id(prefix: &str) -> String {
 }
 
 /// What the audit log has of the accesses of a tenant, in order: `audit.access.unknown_id`.
-fn accesses(world: &World, tenant: TenantId) -> Vec<&'static str> {
+pub(crate) fn accesses(world: &World, tenant: TenantId) -> Vec<&'static str> {
     let commits = world.audit_store().commits().into_iter();
     let own =
         commits.filter(|commit| commit.tenant == tenant && commit.aggregate == audit::records::accesses_id());
@@ -53,7 +53,7 @@ fn verdict<'a>(answer: &'a Answer, pointer: &str) -> (u64, &'a str) {
 }
 
 /// The ways in which a place can be asked about: a batch is all or nothing, or each by itself.
-async fn requests(place: &Place, home: &Home) -> Vec<Value> {
+pub(crate) async fn requests(place: &Place, home: &Home) -> Vec<Value> {
     let own = sample(&place.rpc, home, &place.pointer).await;
     let mut requests = vec![own];
     if place.rpc.input.get_field_by_name("atomic").is_some() {
@@ -62,6 +62,45 @@ async fn requests(place: &Place, home: &Home) -> Vec<Value> {
         requests.push(atomic);
     }
     requests
+}
+
+/// Has `caller` name `foreign` and then something that nobody has, over both doors; the answers must be the
+/// same bytes. Gives how many calls were told that it is not there.
+pub(crate) async fn ask(place: &Place, caller: &Caller, own: &Value, foreign: &str) -> usize {
+    let rpc = &place.rpc;
+    let what = format!("{} {} as {}", rpc.name, place.pointer, caller.name);
+    let with = |id: &str| {
+        let mut request = own.clone();
+        set(&mut request, &place.pointer, id.into());
+        request
+    };
+    let random = random_id(&place.prefix);
+    let rest = async |id: &str| rpc.rest(&caller.door, &with(id)).send().await;
+    let (theirs, nobodys) = (rest(foreign).await, rest(&random).await);
+    assert_eq!(same(&anonymous(&theirs), foreign), same(&anonymous(&nobodys), &random), "{what}");
+    let hidden = match verdict(&theirs, &place.pointer) {
+        (404, "NOT_FOUND") => true,
+        (403, "PERMISSION_DENIED") => false,
+        other => panic!("{what}: {other:?} {}", theirs.text),
+    };
+
+    let grpc = async |id: &str| rpc.send_grpc(&caller.door, rpc.grpc(&caller.door, &with(id))).await;
+    match (grpc(foreign).await, grpc(&random).await) {
+        (Ok(theirs), Ok(nobodys)) if rpc.rule.multi_status && hidden => {
+            assert_eq!(theirs, nobodys, "{what}");
+        }
+        (Err(theirs), Err(nobodys)) => {
+            let reason = theirs.get_details_error_info().map(|info| info.reason);
+            let expected = match hidden {
+                true => (Code::NotFound, Some("NOT_FOUND")),
+                false => (Code::PermissionDenied, Some("PERMISSION_DENIED")),
+            };
+            assert_eq!((theirs.code(), reason.as_deref()), expected, "{what}");
+            assert_eq!(parts(&theirs), parts(&nobodys), "{what}");
+        }
+        answers => panic!("{what}: {answers:?}"),
+    }
+    if hidden { 4 } else { 0 }
 }
 
 /// Two tenants and everybody of the first one.
@@ -80,45 +119,6 @@ impl Attack {
         Attack { world, one, two, callers }
     }
 
-    /// Has `caller` name `foreign` and then something that nobody has, over both doors; the answers must be the
-    /// same bytes. Gives how many calls were told that it is not there.
-    async fn ask(&self, place: &Place, caller: &Caller, own: &Value, foreign: &str) -> usize {
-        let rpc = &place.rpc;
-        let what = format!("{} {} as {}", rpc.name, place.pointer, caller.name);
-        let with = |id: &str| {
-            let mut request = own.clone();
-            set(&mut request, &place.pointer, id.into());
-            request
-        };
-        let random = random_id(&place.prefix);
-        let rest = async |id: &str| rpc.rest(&caller.door, &with(id)).send().await;
-        let (theirs, nobodys) = (rest(foreign).await, rest(&random).await);
-        assert_eq!(same(&anonymous(&theirs), foreign), same(&anonymous(&nobodys), &random), "{what}");
-        let hidden = match verdict(&theirs, &place.pointer) {
-            (404, "NOT_FOUND") => true,
-            (403, "PERMISSION_DENIED") => false,
-            other => panic!("{what}: {other:?} {}", theirs.text),
-        };
-
-        let grpc = async |id: &str| rpc.send_grpc(&caller.door, rpc.grpc(&caller.door, &with(id))).await;
-        match (grpc(foreign).await, grpc(&random).await) {
-            (Ok(theirs), Ok(nobodys)) if rpc.rule.multi_status && hidden => {
-                assert_eq!(theirs, nobodys, "{what}");
-            }
-            (Err(theirs), Err(nobodys)) => {
-                let reason = theirs.get_details_error_info().map(|info| info.reason);
-                let expected = match hidden {
-                    true => (Code::NotFound, Some("NOT_FOUND")),
-                    false => (Code::PermissionDenied, Some("PERMISSION_DENIED")),
-                };
-                assert_eq!((theirs.code(), reason.as_deref()), expected, "{what}");
-                assert_eq!(parts(&theirs), parts(&nobodys), "{what}");
-            }
-            answers => panic!("{what}: {answers:?}"),
-        }
-        if hidden { 4 } else { 0 }
-    }
-
     /// Has `callers` name something of the other tenant at `place`. Nothing is written or read of it, and each call
     /// is one event in the log of the tenant that asks. Gives how many were told that it is not there.
     async fn at(&self, place: &Place, callers: impl Iterator<Item = &Caller>) -> usize {
@@ -131,7 +131,7 @@ impl Attack {
         let mut asked = 0;
         for caller in callers {
             for own in &requests {
-                asked += self.ask(place, caller, own, &foreign).await;
+                asked += ask(place, caller, own, &foreign).await;
             }
         }
         let what = format!("{} {}", place.rpc.name, place.pointer);

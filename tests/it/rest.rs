@@ -47,6 +47,11 @@ impl Rest {
         Rest { client, ..self.clone() }
     }
 
+    /// The same as somebody else.
+    pub(crate) fn with_key(&self, key: &str) -> Rest {
+        Rest { key: Some(key.to_owned()), ..self.clone() }
+    }
+
     pub(crate) fn call(&self, method: Method, uri: impl Into<String>) -> Call<'_> {
         let (headers, body) = (vec![], Bytes::new());
         Call { rest: self, method, uri: uri.into(), headers, body }

@@ -17,11 +17,31 @@ pub(crate) struct Home {
     other_location: String,
     price_list: String,
     active_user: OnceCell<String>,
+    /// Roles are made in the master business.
+    master: String,
 }
 
 impl Home {
+    /// A new tenant; its texts begin with `slug`.
     pub(crate) async fn new(world: &World, slug: &str) -> Home {
         let tenant = world.tenant(slug).await;
+        let master = tenant.key.clone();
+        Home::of(world, tenant, slug, master).await
+    }
+
+    /// A new business below that of `parent`, seen by an owner of it; its texts begin with `name`.
+    pub(crate) async fn below(world: &World, parent: &Home, name: &str) -> Home {
+        let above = &parent.tenant;
+        let id = parent.new_business().await;
+        let key = json!({"name": name, "role": "owner", "businessId": id});
+        let key = text(&above.rest.create("/v1/apiKeys", &key).await["secret"]).to_owned();
+        let business = ids::BusinessId::parse(&id).expect("an id");
+        let rest = world.rest(&key);
+        let tenant = Tenant { slug: above.slug.clone(), id: above.id, business, key, rest };
+        Home::of(world, tenant, name, parent.master.clone()).await
+    }
+
+    async fn of(world: &World, tenant: Tenant, slug: &str, master: String) -> Home {
         let rest = &tenant.rest;
         let product = json!({"name": format!("{slug} shirt"), "optionAxes": ["size"], "variants": [
             {"sku": format!("{slug}-1"), "optionValues": {"size": "M"}, "barcodes": [{"value": format!("{slug}-1")}]}]});
@@ -55,6 +75,7 @@ impl Home {
             other_location,
             price_list,
             active_user: OnceCell::new(),
+            master,
         }
     }
 
@@ -90,7 +111,7 @@ impl Home {
 
     async fn new_role(&self) -> Value {
         let role = json!({"code": format!("ROLE-{}", unique()), "permissions": ["tenant.read"]});
-        self.tenant.rest.create("/v1/roles", &role).await
+        self.tenant.rest.with_key(&self.master).create("/v1/roles", &role).await
     }
 
     /// Makes a business below the master.
