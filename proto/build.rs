@@ -8,7 +8,7 @@ use std::{env, fs};
 mod rules;
 
 /// Every file of the contract; what they import comes along.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "cargopilot/api/v1/common.proto",
     "cargopilot/api/v1/options.proto",
     "cargopilot/audit/v1/audit.proto",
@@ -18,6 +18,7 @@ const FILES: [&str; 10] = [
     "cargopilot/tenant/v1/access.proto",
     "cargopilot/tenant/v1/account.proto",
     "cargopilot/tenant/v1/identity.proto",
+    "cargopilot/tenant/v1/operator.proto",
     "cargopilot/tenant/v1/tenant.proto",
 ];
 

@@ -66,9 +66,9 @@ impl Marked {
     /// Writes a canary into every field of every call that takes a text and keeps it; counts the fields.
     async fn write(&mut self) -> usize {
         let mut kept = 0;
-        for rpc in
-            public().into_iter().filter(|rpc| rpc.rule.http.as_ref().is_some_and(|http| http.method != "GET"))
-        {
+        let writes =
+            |rpc: &Rpc| rpc.leaves_open() && rpc.rule.http.as_ref().is_some_and(|http| http.method != "GET");
+        for rpc in public().into_iter().filter(writes) {
             for field in rpc.fields() {
                 let free = matches!(field.options.format(), Format::Unspecified | Format::Code);
                 let text = field.descriptor.kind() == Kind::String && !field.descriptor.is_map();

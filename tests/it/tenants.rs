@@ -16,7 +16,7 @@ fn canary(tenant: &str, place: &str) -> String {
 }
 
 /// Makes one of everything, all with canaries in it; gives the ids.
-async fn fill(tenant: &Tenant, name: &str) -> BTreeMap<&'static str, String> {
+async fn fill(world: &World, tenant: &Tenant, name: &str) -> BTreeMap<&'static str, String> {
     let rest = &tenant.rest;
     let mark = |place: &str| canary(name, place);
     let id = |value: &Value| text(&value["id"]).to_owned();
@@ -50,6 +50,8 @@ async fn fill(tenant: &Tenant, name: &str) -> BTreeMap<&'static str, String> {
         .send()
         .await
         .ok(200);
+    let (operator, looks) = (world.platform.tenant.app(), tenant::domain::Role::Viewer);
+    let asked = operator.request_operator_access(&tenant.slug, &mark("reason"), looks, 1).await;
     BTreeMap::from([
         ("businessId", business),
         ("productId", id(&product)),
@@ -61,6 +63,7 @@ async fn fill(tenant: &Tenant, name: &str) -> BTreeMap<&'static str, String> {
         ("roleId", id(&role)),
         ("assignmentId", id(&given)),
         ("userId", id(&user["user"])),
+        ("operatorAccessId", asked.expect("a tenant").id.to_string()),
     ])
 }
 
@@ -106,8 +109,8 @@ fn reads(ids: &BTreeMap<&str, String>, name: &str) -> Vec<String> {
 async fn two_tenants_over_one_store_never_see_each_other() {
     let world = World::new().await;
     let (one, two) = (world.tenant("one").await, world.tenant("two").await);
-    let mine = fill(&one, "one").await;
-    let theirs = fill(&two, "two").await;
+    let mine = fill(&world, &one, "one").await;
+    let theirs = fill(&world, &two, "two").await;
 
     // What is stored: a canary of a tenant in rows of that tenant, and nowhere else.
     for (service, spy) in world.stores() {

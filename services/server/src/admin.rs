@@ -5,6 +5,7 @@
 //! may come while it is at work.
 //! `account 1 ` and a question of [`crate::account`] as JSON: it answers with one line, `ok ` and JSON, or `no ` and
 //! why not.
+//! `operator-access 1 ` and a question of [`crate::operator_access`]: the same.
 //! `owner-key 1 <slug>`: it answers with one line, `ok ` and a new owner's key of the tenant, or `no ` and why not.
 
 use std::fs::{self, File, Permissions};
@@ -24,7 +25,7 @@ use tracing::{info, warn};
 
 use crate::account;
 use crate::backup::Source;
-use crate::keys;
+use crate::{keys, operator_access};
 
 const NAME: &str = "admin.sock";
 /// What asks for a backup.
@@ -35,6 +36,8 @@ pub(crate) const KEYS: &str = "keys 1 ";
 pub(crate) const OWNER_KEY: &str = "owner-key 1 ";
 /// What is before a question about the account of a tenant.
 pub(crate) const ACCOUNT: &str = "account 1 ";
+/// What is before a question about the access of the operator to a tenant.
+pub(crate) const OPERATOR_ACCESS: &str = "operator-access 1 ";
 /// Longest question or one-line answer, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
 /// Longest path of a socket that every system takes.
@@ -216,6 +219,13 @@ fn answer(door: &Door, caller: &UnixStream) -> io::Result<()> {
     if let Some(question) = line.strip_prefix(ACCOUNT) {
         let question = serde_json::from_str(question)?;
         return match door.runtime.block_on(account::answer(&door.tenants, &question)) {
+            Ok(text) => writeln!(to, "ok {text}"),
+            Err(why) => writeln!(to, "no {why}"),
+        };
+    }
+    if let Some(question) = line.strip_prefix(OPERATOR_ACCESS) {
+        let question = serde_json::from_str(question)?;
+        return match door.runtime.block_on(operator_access::answer(&door.tenants, &question)) {
             Ok(text) => writeln!(to, "ok {text}"),
             Err(why) => writeln!(to, "no {why}"),
         };

@@ -11,7 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::ProgressState;
 
 use crate::{
-    account, backup, export, import, init, keys, memory, owner_key, restore, serve, verify, verify_audit,
+    account, backup, export, import, init, keys, memory, operator_access, owner_key, restore, serve, verify,
+    verify_audit,
 };
 
 const AFTER_HELP: &str = "\
@@ -74,6 +75,10 @@ enum Command {
     ///
     /// For who runs the server, on the folder of a running server or of a stopped one.
     Account(account::AccountArgs),
+    /// Asks a tenant for access to its data, and opens what it has granted.
+    ///
+    /// For who runs the server. Without a grant of the tenant there is none; all of it is in the tenant's audit log.
+    OperatorAccess(operator_access::OperatorAccessArgs),
 }
 
 /// `serve`.
@@ -437,6 +442,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Restore(restore) => restore::run(&restore),
         Command::Keys(KeysArgs { what }) => keys::run(&what),
         Command::Account(args) => account::run(&args),
+        Command::OperatorAccess(args) => operator_access::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,6 +15,7 @@ mod import;
 mod init;
 mod keys;
 mod memory;
+mod operator_access;
 mod owner_key;
 pub mod platform;
 mod purge;

@@ -104,6 +104,7 @@ impl Platform {
             .and(tenant.access_server(&guard))
             .and(tenant.identity_server(&guard))
             .and(tenant.account_server(&guard))
+            .and(tenant.operator_server(&guard))
             .and(guard.layer(catalog.catalog()))
             .and(guard.layer(catalog.inheritance()));
         let needs = Permissions::parse(stock::NEEDS).ok_or("the permissions of stock are malformed")?;

@@ -5,6 +5,7 @@ pub(crate) mod access;
 pub(crate) mod account;
 mod business;
 pub(crate) mod identity;
+pub(crate) mod operator;
 
 use calendar::Instant;
 use ids::{ApiKeyId, BusinessId, TenantId};

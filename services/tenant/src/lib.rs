@@ -11,6 +11,7 @@ mod error;
 mod grpc;
 mod grpc_access;
 mod grpc_account;
+mod grpc_operator;
 pub mod records;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use journal::{Env, SharedStore};
 use proto::tenant::v1::access_service_server::AccessServiceServer;
 use proto::tenant::v1::account_service_server::AccountServiceServer;
 use proto::tenant::v1::identity_service_server::IdentityServiceServer;
+use proto::tenant::v1::operator_access_service_server::OperatorAccessServiceServer;
 use proto::tenant::v1::tenant_service_server::TenantServiceServer;
 use rpc::{Guard, Guarded};
 use tower::Layer as _;
@@ -33,6 +35,7 @@ pub use error::Error;
 pub use grpc::Grpc;
 pub use grpc_access::AccessGrpc;
 pub use grpc_account::AccountGrpc;
+pub use grpc_operator::OperatorGrpc;
 pub use records::verify_aggregate;
 
 /// Largest request, in bytes.
@@ -70,6 +73,12 @@ impl Service {
     /// The gRPC service of people who sign in behind its guard.
     pub fn identity_server(&self, guard: &Guard) -> Guarded<IdentityServiceServer<Grpc>> {
         let server = IdentityServiceServer::new(Grpc::new(self.app.clone()));
+        guard.layer(server.max_decoding_message_size(REQUEST_BYTES_MAX))
+    }
+
+    /// The gRPC service of operator access behind its guard.
+    pub fn operator_server(&self, guard: &Guard) -> Guarded<OperatorAccessServiceServer<OperatorGrpc>> {
+        let server = OperatorAccessServiceServer::new(OperatorGrpc::new(self.app.clone()));
         guard.layer(server.max_decoding_message_size(REQUEST_BYTES_MAX))
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Home {
     active_user: OnceCell<String>,
     /// Roles are made in the master business.
     master: String,
+    /// Who runs the server asks for access without a request.
+    tenants: tenant::App,
 }
 
 impl Home {
@@ -30,6 +32,7 @@ impl Home {
     }
 
     /// A new business below that of `parent`, seen by an owner of it; its texts begin with `name`.
+    #[allow(dead_code, reason = "the isolation tests make some")]
     pub(crate) async fn below(world: &World, parent: &Home, name: &str) -> Home {
         let above = &parent.tenant;
         let id = parent.new_business().await;
@@ -76,6 +79,7 @@ impl Home {
             price_list,
             active_user: OnceCell::new(),
             master,
+            tenants: world.platform.tenant.app().clone(),
         }
     }
 
@@ -98,6 +102,11 @@ impl Home {
                 text(&self.tenant.rest.create("/v1/assignments", &draft).await["id"]).to_owned()
             }
             "ses" => text(&self.tenant.new_session("viewer").await["session"]["id"]).to_owned(),
+            "opa" => {
+                let (role, slug) = (tenant::domain::Role::Viewer, &self.tenant.slug);
+                let asked = self.tenants.request_operator_access(slug, "a test", role, 1).await;
+                asked.expect("a tenant").id.to_string()
+            }
             "usr" => text(&self.invite().await["user"]["id"]).to_owned(),
             other => panic!("a request names '{other}_…': make one in contract/home.rs"),
         }

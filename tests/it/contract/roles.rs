@@ -25,7 +25,7 @@ const FOR_OWNERS: [&str; 6] = [
 ];
 
 /// What a clerk may not do. A new RPC is decided here.
-const NOT_FOR_CLERKS: [&str; 33] = [
+const NOT_FOR_CLERKS: [&str; 37] = [
     "BatchCreateLocations",
     "CloseAccount",
     "CloseBusiness",
@@ -36,12 +36,16 @@ const NOT_FOR_CLERKS: [&str; 33] = [
     "CreateRole",
     "CreateUser",
     "DeactivateUser",
+    "EndOperatorAccess",
     "GetApiKey",
     "GetAssignment",
     "GetInheritancePolicies",
+    "GetOperatorAccess",
     "GetUser",
+    "GrantOperatorAccess",
     "ListApiKeys",
     "ListAssignments",
+    "ListOperatorAccesses",
     "ListUsers",
     "LockUser",
     "MoveBusiness",

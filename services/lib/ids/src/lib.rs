@@ -15,8 +15,8 @@ mod typed;
 pub use aggregate::AggregateId;
 pub use random_part::RandomPart;
 pub use typed::{
-    ApiKeyId, AssignmentId, BusinessId, LocationId, MovementId, PriceListId, ProductId, RoleId, SessionId,
-    TenantId, UserId, VariantId,
+    ApiKeyId, AssignmentId, BusinessId, LocationId, MovementId, OperatorAccessId, PriceListId, ProductId,
+    RoleId, SessionId, TenantId, UserId, VariantId,
 };
 
 /// Why a text is not the id that was asked for.

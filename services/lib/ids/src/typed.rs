@@ -189,6 +189,10 @@ typed_id! {
     SessionId "ses"
 }
 typed_id! {
+    /// A request of whoever runs the server to see the data of a tenant.
+    OperatorAccessId "opa"
+}
+typed_id! {
     /// A product: what its variants have in common.
     ProductId "prd"
 }

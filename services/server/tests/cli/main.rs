@@ -19,6 +19,7 @@ mod import_rows;
 mod init;
 mod interrupted;
 mod keys;
+mod operator_access;
 mod process;
 mod serve;
 mod verify;

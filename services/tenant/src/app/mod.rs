@@ -11,6 +11,7 @@ mod granted;
 mod identity;
 mod key_use;
 mod list;
+mod operator;
 mod read;
 mod revoke_api_key;
 mod roles;
@@ -38,7 +39,7 @@ pub use read::CallerRole;
 pub use roles::AnyRole;
 pub use tree::CreateBusiness;
 
-use crate::domain::{Access, Account, People, State, Tree};
+use crate::domain::{Access, Account, Operator, People, State, Tree};
 use crate::{Config, Error};
 use identity::{Passwords, Throttle};
 
@@ -59,6 +60,7 @@ pub struct App {
     /// Trees that were read, with the sequence that they belong to.
     grown: Arc<Recent<TenantId, (Seq, Arc<Tree>)>>,
     accounts: Journal<Account>,
+    operators: Journal<Operator>,
     /// Accounts that were read, with the sequence that they belong to.
     known_accounts: Arc<Recent<TenantId, (Seq, Account)>>,
     env: Arc<dyn Env>,
@@ -75,6 +77,7 @@ impl App {
         let trees = Journal::new(Arc::clone(&store), Arc::clone(&env));
         let grown = Arc::new(Recent::new(TREES_MAX));
         let accounts = Journal::new(Arc::clone(&store), Arc::clone(&env));
+        let operators = Journal::new(Arc::clone(&store), Arc::clone(&env));
         let known_accounts = Arc::new(Recent::new(ACCOUNTS_MAX));
         App {
             journal: Journal::new(store, Arc::clone(&env)),
@@ -86,6 +89,7 @@ impl App {
             passwords: Arc::new(Passwords::new(config.pepper)),
             throttle: Arc::default(),
             accounts,
+            operators,
             known_accounts,
             env,
             config,

@@ -118,6 +118,8 @@ mod tests {
             ("location.create",  true,  false, false),
             ("location.read",    true,  true,  true),
             ("location.update",  true,  false, false),
+            ("operator.grant",   true,  false, false),
+            ("operator.read",    true,  false, true),
             ("price.publish",    true,  true,  false),
             ("price.read",       true,  true,  true),
             ("product.create",   true,  true,  false),

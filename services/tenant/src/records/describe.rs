@@ -4,10 +4,10 @@ use ids::{AggregateId, ApiKeyId, BusinessId, RoleId, SessionId, TenantId, UserId
 use journal::Aggregate as _;
 use journal::store::Head;
 
-use super::{KIND_ACCESS, KIND_ACCOUNT, KIND_PEOPLE, KIND_STATE, KIND_TREE};
+use super::{KIND_ACCESS, KIND_ACCOUNT, KIND_OPERATOR, KIND_PEOPLE, KIND_STATE, KIND_TREE};
 use crate::domain::{
-    Access, AccessEvent, Account, AccountFact, Event, People, PeopleEvent, Standing, State, Status, Tree,
-    TreeEvent, UserStatus,
+    Access, AccessEvent, Account, AccountFact, Event, Operator, OperatorEvent, People, PeopleEvent, Standing,
+    State, Status, Tree, TreeEvent, UserStatus,
 };
 
 /// What has this history: `biz_…`, `key_…`, `ten_…`, `rol_…`, `asg_…`, `usr_…`, `ses_…`; for the tree its master
@@ -27,6 +27,7 @@ pub fn resource(head: &Head, aggregate: AggregateId) -> Option<String> {
         KIND_TREE => Tree::from_header(header).ok()?.master.map(|master| master.to_string()),
         // Its aggregate has a number of its own; the tenant is who the log is about.
         KIND_ACCOUNT => Some("account".to_owned()),
+        KIND_OPERATOR => Operator::from_header(header).ok()?.0.map(|access| access.id.to_string()),
         KIND_ACCESS => Some(match Access::from_header(header).ok()? {
             Access::Unborn => return None,
             Access::Role(_) => RoleId::from_bytes(id).to_string(),
@@ -64,6 +65,13 @@ pub fn action(kind: u8, event: &[u8]) -> Option<&'static str> {
             TreeEvent::StatusChanged { status: Status::Active, .. } => "tenant.business.reactivated",
             TreeEvent::StatusChanged { status: Status::Suspended, .. } => "tenant.business.suspended",
             TreeEvent::StatusChanged { status: Status::Closed, .. } => "tenant.business.closed",
+        }),
+        KIND_OPERATOR => Some(match Operator::decode(event).ok()? {
+            OperatorEvent::Requested(_) => "tenant.operator_access.requested",
+            OperatorEvent::Granted { .. } => "tenant.operator_access.granted",
+            OperatorEvent::Opened { .. } => "tenant.operator_access.opened",
+            OperatorEvent::Refused => "tenant.operator_access.refused",
+            OperatorEvent::Ended => "tenant.operator_access.ended",
         }),
         KIND_ACCOUNT => Some(match Account::decode(event).ok()?.what {
             AccountFact::Planned(_) => "tenant.plan.changed",

@@ -7,6 +7,7 @@
 //! | index [`ROLES`] | code of the role | header of the role | `ListRoles` | roles of a tenant |
 //! | index [`ASSIGNMENTS`] | id of the assignment: by age | header of the assignment | `ListAssignments` | assignments of a tenant, the revoked ones too |
 //! | index [`ASSIGNED`] | id of the principal, a zero byte, id of the assignment | header of the assignment | what `Authenticate` finds a principal's roles with | assignments that are not revoked |
+//! | index [`OPERATOR_ACCESSES`] | id of the access: by age | header of the access | `ListOperatorAccesses` | what the operator asked for |
 //! | claim [`SLUG`] in the scope of the platform | the slug | owned by the tenant | bootstrap finds its tenant again | tenants |
 //! | claim [`KEY`] in the scope of the platform | id of the key, 16 bytes | owned by the tenant | `Authenticate` finds the tenant of a key | keys of the platform |
 //! | index [`USERS`] | id of the user: by age | header of the user | `ListUsers` | users of a tenant |
@@ -21,6 +22,7 @@ mod access;
 mod account;
 mod codec;
 pub mod describe;
+mod operator;
 mod people;
 mod people_codec;
 mod tree;
@@ -32,6 +34,7 @@ use journal::{Aggregate, Changes, Damage, Need, Seq};
 
 pub(crate) use access::{assigned_key, role_id};
 pub(crate) use account::account_id;
+pub use operator::OPERATOR_ACCESSES;
 pub(crate) use people::owners;
 pub use people::{EMAIL, SESSIONS, USERS};
 pub use tree::tree_id;
@@ -60,6 +63,8 @@ pub const KIND_ACCESS: u8 = 5;
 pub const KIND_PEOPLE: u8 = 6;
 /// Kind of the account of a tenant.
 pub const KIND_ACCOUNT: u8 = 7;
+/// Kind of operator accesses.
+pub const KIND_OPERATOR: u8 = 8;
 /// Claim of a slug.
 pub const SLUG: u16 = 0x0101;
 /// Claim of a key's id.

@@ -58,7 +58,8 @@ impl World {
         let routes = rpc::Services::new(service.server(&guard))
             .and(service.access_server(&guard))
             .and(service.identity_server(&guard))
-            .and(service.account_server(&guard));
+            .and(service.account_server(&guard))
+            .and(service.operator_server(&guard));
         let transport = rpc::local(routes);
         let access = AccessServiceClient::new(transport.clone());
         let account = AccountServiceClient::new(transport.clone());
