@@ -51,13 +51,9 @@ impl Verified {
             business: self.business,
             grants: self.permissions.members().collect(),
         };
-        let (id, path) = (self.business.to_string(), [self.business]);
-        authz::authorizer().decide(
-            &principal,
-            permission,
-            &authz::Resource::business(self.tenant, &id, &path),
-            &[],
-        )
+        let id = self.business.to_string();
+        let business = authz::Resource::business(self.tenant, &id, &self.path);
+        authz::authorizer().decide(&principal, permission, &business, &[])
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// What is logged, and how.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -37,12 +38,12 @@ pub enum Format {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The level is none.
-    #[error("setting 'log.level': '{level}' is no level")]
+    #[error(
+        "setting 'log.level': '{level}' is no level: error, warn, info, debug, trace or off, or 'module=level'"
+    )]
     Level {
         /// What it is.
         level: String,
-        /// Why.
-        source: tracing_subscriber::filter::ParseError,
     },
     /// Another part of the process has set up logs.
     #[error("logs are set up already")]
@@ -54,9 +55,13 @@ pub enum Error {
 /// # Errors
 /// For a level that does not exist, and when called twice.
 pub fn init(settings: &Settings) -> Result<(), Error> {
-    let level = || settings.level.clone();
-    let filter =
-        EnvFilter::try_new(&settings.level).map_err(|source| Error::Level { level: level(), source })?;
+    let refused = || Error::Level { level: settings.level.clone() };
+    // A word alone would be taken as a module of all levels: mistyped levels would silence everything else.
+    let is_word = |part: &&str| !part.contains(['=', '[']) && part.parse::<LevelFilter>().is_err();
+    if settings.level.split(',').map(str::trim).filter(|part| !part.is_empty()).any(|part| is_word(&part)) {
+        return Err(refused());
+    }
+    let filter = EnvFilter::try_new(&settings.level).map_err(|_| refused())?;
     let terminal = std::io::stderr().is_terminal();
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
@@ -75,7 +80,9 @@ mod tests {
 
     #[test]
     fn a_level_that_does_not_exist_is_refused() {
-        let settings = Settings { level: "stock=loud".to_owned(), ..Settings::default() };
-        assert!(matches!(init(&settings), Err(Error::Level { level, .. }) if level == "stock=loud"));
+        for level in ["stock=loud", "inof", "info,stock", "info,inof=debug,wran"] {
+            let settings = Settings { level: level.to_owned(), ..Settings::default() };
+            assert!(matches!(init(&settings), Err(Error::Level { level: told }) if told == level), "{level}");
+        }
     }
 }

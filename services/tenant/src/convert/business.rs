@@ -57,9 +57,21 @@ pub(crate) fn create_business(request: wire::CreateBusinessRequest) -> Result<Cr
 }
 
 /// Checks a code of ISO 3166-1.
+/// Officially assigned codes of ISO 3166-1 alpha-2, as of 2026 (<https://www.iso.org/obp/ui/#iso:pub:PUB500001:en>).
+const COUNTRIES: &str = "\
+    AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ \
+    CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR \
+    GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT \
+    JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO \
+    MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY \
+    QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO \
+    TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
+
 pub(crate) fn country(violations: &mut Violations, code: &str) {
     if code.len() != 2 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) {
         violations.add("country", reason::MALFORMED, "must be two upper-case letters of ISO 3166-1");
+    } else if !COUNTRIES.split_ascii_whitespace().any(|known| known == code) {
+        violations.add("country", reason::UNKNOWN_VALUE, format!("'{code}' is no country of ISO 3166-1"));
     }
 }
 
@@ -231,5 +243,26 @@ pub(crate) fn businesses(page: Page<Placed>) -> wire::ListBusinessesResponse {
     wire::ListBusinessesResponse {
         businesses: page.items.into_iter().map(business).collect(),
         next_page_token: page.next,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_country_is_one_that_there_is() {
+        assert_eq!(COUNTRIES.split_ascii_whitespace().count(), 249);
+        let refused = |code: &str| {
+            let mut violations = Violations::new();
+            country(&mut violations, code);
+            violations.into_result().is_err()
+        };
+        for code in ["DE", "FR", "GB", "US", "SS"] {
+            assert!(!refused(code), "{code}");
+        }
+        for code in ["", "D", "DEU", "de", "UK", "XX", "EL"] {
+            assert!(refused(code), "{code}");
+        }
     }
 }
