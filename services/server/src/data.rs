@@ -12,7 +12,8 @@
 //! DIR/keys/ten_…                          the keys that seal what is stored of a tenant, wrapped
 //! DIR/receipts/ten_….receipt              that a tenant was purged, signed
 //! DIR/server.url  DIR/admin.sock          while a server runs
-//! DIR/restoring                           while a backup is being restored: nothing else uses the folder
+//! DIR/restoring                           while a backup is being restored or a tenant removed: nothing else uses
+//!                                         the folder
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -156,11 +157,6 @@ impl Stores {
         &self.raw
     }
 
-    /// The seed of the key that signs the audit logs.
-    pub(crate) fn audit_key(&self) -> [u8; 32] {
-        self.audit_key
-    }
-
     /// The keys that seal what is stored.
     pub(crate) fn keyring(&self) -> &Arc<Keyring> {
         &self.keyring
@@ -295,6 +291,11 @@ pub(crate) fn io_failure(path: &Path, what: &str, error: &io::Error) -> Failure 
 pub(crate) fn make_folder(path: &Path) -> Result<(), Failure> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| io_failure(path, "cannot be made", &error))
+}
+
+/// The seed of the key that signs the audit logs, of a folder that has one.
+pub(crate) fn audit_key(data: &Path) -> Result<[u8; 32], Failure> {
+    secret(data, "audit-key", "the key of the audit log", true)
 }
 
 /// A secret of 32 bytes and their checksum, which `what` calls for people; made with the store that needs it.

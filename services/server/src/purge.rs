@@ -17,27 +17,34 @@ use tenant::domain::Standing;
 use crate::account::Of;
 use crate::cli::{self, Failure, say};
 use crate::data::{self, Stores, io_failure, make_folder, store_names, write_synced};
-use crate::restore::{tally, written};
+use crate::restore::{self, tally, written};
 
 /// Folder of the receipts, in the data folder.
 pub(crate) const FOLDER: &str = "receipts";
 
 pub(crate) fn run(of: &Of) -> Result<(), Failure> {
     let data = of.data.as_path();
-    let stores = Stores::open_existing(data, of.root_key.as_deref())?;
-    let begun = cli::run_async(begin(of, &stores))?;
-    let signer = Signer::new(Role::Log, &format!("{ORIGIN}{}", begun.tenant), &stores.audit_key());
-    stores.close();
-    drop(stores);
+    let begun = match resumed(of)? {
+        Some(begun) => begun,
+        None => {
+            let stores = Stores::open_existing(data, of.root_key.as_deref())?;
+            let begun = cli::run_async(begin(of, &stores))?;
+            stores.close();
+            drop(stores);
+            begun.counted(data)?
+        }
+    };
+    let signer = Signer::new(Role::Log, &format!("{ORIGIN}{}", begun.tenant), &data::audit_key(data)?);
 
-    let removed = remove(data, begun.tenant)?;
-    let text = format!(
-        "{}{removed}key destroyed\nkept id and short name, so that neither is used again\n",
-        begun.text
-    );
+    restore::begin(data, &format!("{}{} {}", restore::PURGE, begun.tenant, of.slug))?;
+    remove(data, begun.tenant)?;
+    let text =
+        format!("{}key destroyed\nkept id and short name, so that neither is used again\n", begun.text);
     let receipt = put_together(&text, &[signer.sign(&text)]);
     let path = file(data, begun.tenant, "receipt");
+    make_folder(&data.join(FOLDER))?;
     write_synced(&path, receipt.as_bytes())?;
+    restore::end(data)?;
     let head = data.join("audit-witness").join(begun.tenant.to_string());
     for gone in [head, file(data, begun.tenant, "begun")] {
         match fs::remove_file(&gone) {
@@ -70,6 +77,18 @@ struct Begun {
     text: String,
 }
 
+/// A purge of this tenant that was interrupted while its records were removed.
+fn resumed(of: &Of) -> Result<Option<Begun>, Failure> {
+    let data = of.data.as_path();
+    let marker = restore::unfinished(data)?;
+    let named = marker.as_deref().and_then(|text| text.strip_prefix(restore::PURGE)?.split_once(' '));
+    let Some((tenant, _)) = named.filter(|(_, slug)| *slug == of.slug) else { return Ok(None) };
+    let Ok(tenant) = TenantId::parse(tenant) else { return Ok(None) };
+    let path = file(data, tenant, "begun");
+    let text = fs::read_to_string(&path).map_err(|error| io_failure(&path, "cannot be read", &error))?;
+    Ok(Some(Begun { tenant, text }))
+}
+
 fn file(data: &Path, tenant: TenantId, kind: &str) -> PathBuf {
     data.join(FOLDER).join(format!("{tenant}.{kind}"))
 }
@@ -89,7 +108,12 @@ async fn begin(of: &Of, stores: &Stores) -> Result<Begun, Failure> {
                 return Err(refused("it was purged before".to_owned()));
             }
             // Its key was destroyed by another command: there was no notice.
-            Err(_) => format!("{ORIGIN}{tenant}\npurged {}\n", tenants.journal().env().now()),
+            Err(_) => {
+                let text = format!("{ORIGIN}{tenant}\npurged {}\n", tenants.journal().env().now());
+                make_folder(&data.join(FOLDER))?;
+                write_synced(&draft, text.as_bytes())?;
+                text
+            }
         };
         return Ok(Begun { tenant, text });
     }
@@ -126,37 +150,50 @@ fn beginning(data: &Path, tenant: TenantId, purge_from: Instant, now: Instant) -
     Ok(format!("{ORIGIN}{tenant}\npurged {now}\nexport-window-ended {purge_from}\n{log}"))
 }
 
-/// Removes the records of a tenant from every store, and looks that none is left. A line for each store.
-fn remove(data: &Path, tenant: TenantId) -> Result<String, Failure> {
-    let mut lines = String::new();
-    for name in store_names() {
-        let counted = || {
-            let (store, dump) = written(data, name)?;
-            let mut records = 0;
-            for section in Section::ALL.into_iter().filter(|section| *section != Section::Feed) {
-                records += tally(&dump, section, Some(tenant))?.records;
+impl Begun {
+    /// Says how many records there are of the tenant, a line for each store, before any of them is removed.
+    fn counted(mut self, data: &Path) -> Result<Begun, Failure> {
+        if !self.text.contains("\nremoved ") {
+            for name in store_names() {
+                let records = records(data, name, self.tenant)?;
+                self.text.push_str(&format!("removed {records} records of {name}\n"));
             }
-            drop(dump);
-            store.close();
-            Ok::<u64, Failure>(records)
-        };
-        let records = counted()?;
+            write_synced(&file(data, self.tenant, "begun"), self.text.as_bytes())?;
+        }
+        Ok(self)
+    }
+}
+
+/// How many records a store has of a tenant.
+fn records(data: &Path, name: &'static str, tenant: TenantId) -> Result<u64, Failure> {
+    let (store, dump) = written(data, name)?;
+    let mut records = 0;
+    for section in Section::ALL.into_iter().filter(|section| *section != Section::Feed) {
+        records += tally(&dump, section, Some(tenant))?.records;
+    }
+    drop(dump);
+    store.close();
+    Ok(records)
+}
+
+/// Removes the records of a tenant from every store, and looks that none is left.
+fn remove(data: &Path, tenant: TenantId) -> Result<(), Failure> {
+    for name in store_names() {
         let path = data.join(name);
         let loader = Loader::open(&path, &Options::default()).map_err(|error| data::failure(data, error))?;
         for section in Section::ALL.into_iter().filter(|section| *section != Section::Feed) {
             let none = std::iter::empty::<Result<_, std::convert::Infallible>>();
             loader.replace(section, tenant, none).map_err(|error| {
-                Failure::Machine(format!("the records of '{name}' cannot be removed: {error}; run it again"))
+                Failure::Machine(format!("the records of '{name}' cannot be removed: {error}: run it again"))
             })?;
         }
         loader.finish_replaced().map_err(|error| data::failure(data, error))?;
-        let left = counted()?;
+        let left = records(data, name, tenant)?;
         if left != 0 {
             return Err(Failure::Machine(format!(
                 "'{name}' still has {left} records of {tenant}: run it again"
             )));
         }
-        lines.push_str(&format!("removed {records} records of {name}\n"));
     }
-    Ok(lines)
+    Ok(())
 }

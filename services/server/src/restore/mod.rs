@@ -31,6 +31,8 @@ use crate::keys::Keys;
 const MARKER: &str = "restoring";
 /// What it says when all of the folder comes from the backup.
 const ALL: &str = "all";
+/// What it begins with while a tenant is removed; id and short name follow.
+pub(crate) const PURGE: &str = "purge ";
 
 pub(crate) fn run(args: &Restore) -> Result<(), Failure> {
     cli::log_warnings()?;
@@ -70,7 +72,7 @@ fn check(args: &Restore, backup: &Source, tenant: Option<TenantId>) -> Result<()
     Ok(())
 }
 
-/// Refuses a folder that a restore has not finished.
+/// Refuses a folder that a restore or a purge has not finished.
 pub(crate) fn refuse_unfinished(data: &Path) -> Result<(), Failure> {
     let Some(what) = unfinished(data)? else { return Ok(()) };
     let data = data.display();
@@ -79,6 +81,11 @@ pub(crate) fn refuse_unfinished(data: &Path) -> Result<(), Failure> {
             "'{data}' is not whole: the restore into it was interrupted. Run it again: cargo-pilot restore --from \
              FILE --into '{data}'"
         ),
+        purge if purge.starts_with(PURGE) => format!(
+            "'{data}' is not whole: the purge of a tenant was interrupted. Run it again: cargo-pilot account purge \
+             --slug {} --data '{data}'",
+            purge.rsplit(' ').next().unwrap_or_default()
+        ),
         tenant => format!(
             "'{data}' is not whole: the restore of a tenant was interrupted. Run it again: cargo-pilot restore \
              --tenant {tenant} --from FILE --into '{data}'"
@@ -86,8 +93,8 @@ pub(crate) fn refuse_unfinished(data: &Path) -> Result<(), Failure> {
     }))
 }
 
-/// What is being restored, if a restore was begun.
-fn unfinished(data: &Path) -> Result<Option<String>, Failure> {
+/// What is being restored or purged, if that was begun.
+pub(crate) fn unfinished(data: &Path) -> Result<Option<String>, Failure> {
     let path = data.join(MARKER);
     match fs::read_to_string(&path) {
         Ok(what) => Ok(Some(what.trim().to_owned())),
@@ -96,11 +103,11 @@ fn unfinished(data: &Path) -> Result<Option<String>, Failure> {
     }
 }
 
-fn begin(data: &Path, what: &str) -> Result<(), Failure> {
+pub(crate) fn begin(data: &Path, what: &str) -> Result<(), Failure> {
     write_synced(&data.join(MARKER), what.as_bytes())
 }
 
-fn end(data: &Path) -> Result<(), Failure> {
+pub(crate) fn end(data: &Path) -> Result<(), Failure> {
     let done = || {
         fs::remove_file(data.join(MARKER))?;
         File::open(data)?.sync_all()

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::backup::{backup, restore, restore_tenant, serve, two_tenants, verify};
-use crate::process::{Finished, Server, run, wait_until};
+use crate::process::{Finished, Process, Server, command, run, wait_until};
 
 fn account(folder: &Path, slug: &str, args: &[&str]) -> Finished {
     run(folder, ["account"].iter().chain(args).chain(&["--data", "data", "--slug", slug, "--json"]))
@@ -93,7 +94,24 @@ fn a_tenant_gives_notice_and_is_purged() {
     backup(folder, "late").ok();
     server.stop();
 
+    // Interrupted at one moment after the other, until it is while records are removed: nothing else uses a folder that
+    // is not whole, and the next purge completes it.
+    let marker = folder.join("data/restoring");
+    for wait in (0..).step_by(40) {
+        let args = ["account", "purge", "--data", "data", "--slug", "one", "--json"];
+        let mut interrupted = Process::spawn(command(folder, args));
+        std::thread::sleep(Duration::from_millis(wait));
+        interrupted.kill();
+        interrupted.finish();
+        if marker.exists() {
+            break;
+        }
+        assert!(wait < 20_000, "it is never at it");
+    }
+    let refused = run(folder, ["verify", "--data", "data"]);
+    assert!(refused.refused(74).contains("account purge --slug one"), "{refused:?}");
     let purged = purge().json();
+    assert!(!marker.exists());
     let receipt = purged["receipt"].as_str().unwrap();
     assert!(receipt.starts_with(&format!("cargo-pilot/audit/{}\npurged 20", one.id)), "{receipt}");
     for line in
