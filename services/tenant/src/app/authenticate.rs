@@ -9,6 +9,7 @@ use journal::Claim;
 use rpc::{Actor, ActorKind, Bars, Principal, SYSTEM_TENANT};
 
 use crate::app::App;
+use crate::app::operator::is_operators;
 use crate::domain::{Credential, Opaque, Role, State};
 use crate::{Error, records};
 
@@ -68,7 +69,7 @@ impl App {
         let expires_at = key.ends_at(&digest);
         let issued = key.issued;
         let Some(own) = issued.business() else { return Err(Error::InvalidCredentials) };
-        let (path, bars) = self.place(tenant, own, login.business, true).await?;
+        let (path, bars) = self.place(tenant, own, login.business, !is_operators(&issued.created_by)).await?;
         let business = path.last().copied().unwrap_or(own);
         let actor = Actor::new(ActorKind::ApiKey, issued.id.to_string());
         let permissions = self.held(tenant, &actor, permissions, own, business, self.env.now()).await?;

@@ -15,6 +15,11 @@ use crate::{Error, records};
 
 const JOB: &str = "operator";
 
+/// Whether a key was made for the operator: the tenant let it in, whatever its plan.
+pub(super) fn is_operators(creator: &Actor) -> bool {
+    creator.kind == ActorKind::System && &*creator.id == JOB
+}
+
 impl App {
     /// Lists what the operator asked for, newest last. It is the tenant's: in a business below the master there is
     /// none.

@@ -1,8 +1,9 @@
 //! Standing, plan and entitlements of a tenant.
 
+use proto::tenant::v1::operator_access_service_client::OperatorAccessServiceClient;
 use proto::tenant::v1::*;
 use rpc::Principal;
-use tenant::domain::{AccountChange, AccountCommand, Feature, Override, Plan, Standing, Value};
+use tenant::domain::{AccountChange, AccountCommand, Feature, Override, Plan, Role, Standing, Value};
 use tonic::Status;
 
 use crate::world::{World, new_business, new_key, reason};
@@ -77,6 +78,23 @@ async fn an_override_is_seen_and_ends_by_itself() {
         held(&account(&world, &owner).await),
         [named("api.access", Enabled(false), false), named("businesses.max", Limit(1), false), support]
     );
+}
+
+/// TEN-11: what the tenant has granted works on any plan.
+#[tokio::test]
+async fn the_operator_is_let_in_on_any_plan() {
+    let world = World::new();
+    let owner = world.tenant("acme").await;
+    let app = world.service.app();
+    operator(&world, AccountChange::Plan(Plan::Starter)).await.unwrap();
+    let asked = app.request_operator_access("acme", "ticket 1", Role::Viewer, 1).await.unwrap();
+    let grant = GrantOperatorAccessRequest { operator_access_id: asked.id.to_string() };
+    let mut client = OperatorAccessServiceClient::new(world.transport.clone());
+    client.grant_operator_access(world.request(&owner, grant)).await.unwrap();
+    let (_, key) = app.open_operator_access("acme", asked.id).await.unwrap();
+    assert!(bars(&world, &key.reveal()).await.is_empty());
+    world.pass_seconds(3600);
+    assert!(world.authenticate(&key.reveal(), "192.0.2.7").await.is_err(), "it ends by itself");
 }
 
 #[tokio::test]
