@@ -16,6 +16,7 @@ use mimalloc::MiMalloc;
 
 mod check;
 mod client;
+mod fair;
 mod goals;
 mod import;
 mod load;
@@ -74,6 +75,16 @@ enum Command {
         #[arg(long, default_value = "")]
         only: String,
     },
+    /// Two tenants: how much slower one is answered while the other sends many times its load.
+    Fair {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        shape: fair::Shape,
+    },
+    /// The tenant that `fair` starts as a process of its own.
+    #[command(hide = true)]
+    Aggress(fair::Aggress),
     /// Imports the files that dataset/convert.py made and compares every balance.
     Import {
         #[command(flatten)]
@@ -135,6 +146,13 @@ async fn run(command: Command) -> Result<ExitCode, Error> {
             print!("{}", report::alone(&product, &machine)?);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Fair { common, shape } => {
+            let machine = machine::describe(&common.parent)?;
+            let text = fair::measure(&common.server()?, &common.parent, &shape).await?;
+            print!("{}{text}", report::heading(&machine));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Aggress(aggress) => fair::aggress(&aggress).await.map(|()| ExitCode::SUCCESS),
         Command::Import { common, scripts, files } => {
             let machine = machine::describe(&common.parent)?;
             let text = import::measure(&common.server()?, &common.parent, &files, &scripts.python)?;

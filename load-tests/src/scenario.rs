@@ -117,6 +117,30 @@ impl Scenario {
         format!("{door} {work}")
     }
 
+    /// Opens the connections of the run, for `in_flight` callers with the key of one tenant.
+    pub(crate) async fn callers(
+        &self,
+        url: &str,
+        api_key: &str,
+        world: &World,
+    ) -> Result<Vec<Caller>, Error> {
+        let mut grpc = Vec::new();
+        if self.door == Door::Grpc {
+            for _ in 0..self.in_flight.min(GRPC_CONNECTIONS) {
+                grpc.push(Grpc::connect(url, api_key).await?);
+            }
+        }
+        let mut callers = Vec::with_capacity(self.in_flight);
+        for number in 0..self.in_flight {
+            let door = match self.door {
+                Door::Grpc => OpenDoor::Grpc(grpc[number % grpc.len()].clone()),
+                Door::Rest => OpenDoor::Rest(Rest::connect(url, api_key).await?),
+            };
+            callers.push(Caller { door, work: self.work, world: world.clone(), random: Random::fresh()? });
+        }
+        Ok(callers)
+    }
+
     /// Makes the run; returns what was measured and how many movements were acknowledged.
     pub(crate) async fn run(
         &self,
@@ -124,20 +148,7 @@ impl Scenario {
         world: &World,
         lasting: Duration,
     ) -> Result<(Measure, u64), Error> {
-        let mut grpc = Vec::new();
-        if self.door == Door::Grpc {
-            for _ in 0..self.in_flight.min(GRPC_CONNECTIONS) {
-                grpc.push(Grpc::connect(&server.url, &server.api_key).await?);
-            }
-        }
-        let mut callers = Vec::with_capacity(self.in_flight);
-        for number in 0..self.in_flight {
-            let door = match self.door {
-                Door::Grpc => OpenDoor::Grpc(grpc[number % grpc.len()].clone()),
-                Door::Rest => OpenDoor::Rest(Rest::connect(&server.url, &server.api_key).await?),
-            };
-            callers.push(Caller { door, work: self.work, world: world.clone(), random: Random::fresh()? });
-        }
+        let callers = self.callers(&server.url, &server.api_key, world).await?;
         let cpu = server.cpu()?;
         let outcome = match self.rate {
             None => load::closed(callers, lasting).await?,
@@ -155,7 +166,8 @@ enum OpenDoor {
     Rest(Rest),
 }
 
-struct Caller {
+/// Makes the calls of a scenario.
+pub(crate) struct Caller {
     door: OpenDoor,
     work: Work,
     world: World,

@@ -24,6 +24,39 @@ struct Ready {
     api_key: String,
 }
 
+/// What `init --json` prints.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Made {
+    api_key: String,
+}
+
+/// Makes a tenant beside the demo tenant, in the data folder of a stopped server; returns its owner's key.
+pub(crate) fn make_tenant(binary: &Path, folder: &Folder, slug: &str) -> Result<String, Error> {
+    let output = Command::new(binary)
+        .args([
+            "init",
+            "--name",
+            "Load test",
+            "--country",
+            "DE",
+            "--currency",
+            "EUR",
+            "--json",
+            "--slug",
+            slug,
+        ])
+        .arg("--data")
+        .arg(folder.path().join("data"))
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|e| format!("{}: {e}", binary.display()))?;
+    if !output.status.success() {
+        return Err(format!("a tenant was not made: {}", output.status).into());
+    }
+    Ok(serde_json::from_slice::<Made>(&output.stdout)?.api_key)
+}
+
 /// A folder below `parent` that is removed in the end.
 pub(crate) struct Folder(PathBuf);
 

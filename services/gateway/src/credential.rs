@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, header};
-use ids::BusinessId;
+use ids::{BusinessId, TenantId};
 use proto::MethodRule;
 use proto::tenant::v1::AuthenticateRequest;
 use proto::tenant::v1::tenant_service_client::TenantServiceClient;
@@ -47,6 +47,8 @@ pub(crate) struct Credentials {
 
 /// A credential that was checked.
 pub(crate) struct Known {
+    /// `None` for who calls without a credential.
+    tenant: Option<TenantId>,
     permissions: Permissions,
     /// Until when the user of a session counts as proven, in Unix milliseconds; `None` for what is no session.
     proven_until_ms: Option<u64>,
@@ -57,6 +59,11 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// The tenant that its calls are counted for when tenants take turns.
+    pub(crate) fn tenant(&self) -> Option<TenantId> {
+        self.tenant
+    }
+
     /// What its holder may do.
     pub(crate) fn permissions(&self) -> &Permissions {
         &self.permissions
@@ -124,6 +131,7 @@ impl Credentials {
             let token = self.minter.mint(&principal);
             let permissions = principal.permissions;
             let known = Arc::new(Known {
+                tenant: None,
                 permissions,
                 bars: Bars::default(),
                 proven_until_ms: None,
@@ -220,7 +228,8 @@ impl Credentials {
         }
         let token = self.minter.mint_barred(&principal, bars);
         let proven_until_ms = principal.actor.session.map(|session| session.proven_until_ms);
-        Ok(Known { bars, proven_until_ms, permissions: principal.permissions, token, until_ms })
+        let tenant = Some(principal.tenant);
+        Ok(Known { tenant, bars, proven_until_ms, permissions: principal.permissions, token, until_ms })
     }
 }
 

@@ -38,6 +38,9 @@ pub enum Error {
     /// Too many requests at the same time.
     #[error("too many requests at the same time, try again")]
     Overloaded,
+    /// Too many requests of this tenant wait, or this one waited too long.
+    #[error("more requests of this tenant wait than can be served soon, try again")]
+    Shed,
     /// The key that sealed the data of the tenant was destroyed, with the credential.
     #[error("the key that sealed the data of this tenant was destroyed")]
     KeyDestroyed,
@@ -78,7 +81,7 @@ impl Problem for Error {
             }
             Error::CsrfTokenInvalid => Code::PermissionDenied,
             Error::Refused(refused) => refused.code(),
-            Error::Overloaded | Error::Unreachable | Error::KeyMissing => Code::Unavailable,
+            Error::Overloaded | Error::Shed | Error::Unreachable | Error::KeyMissing => Code::Unavailable,
             Error::KeyDestroyed => Code::FailedPrecondition,
             Error::DeadlineExceeded => Code::DeadlineExceeded,
             Error::Internal => Code::Internal,
@@ -96,7 +99,7 @@ impl Problem for Error {
             Error::UnknownBusiness => "NOT_FOUND",
             Error::CsrfTokenInvalid => "CSRF_TOKEN_INVALID",
             Error::Refused(refused) => refused.reason(),
-            Error::Overloaded => "OVERLOADED",
+            Error::Overloaded | Error::Shed => "OVERLOADED",
             Error::KeyDestroyed => "TENANT_KEY_DESTROYED",
             Error::KeyMissing => "TENANT_KEY_MISSING",
             Error::Unreachable => "UNAVAILABLE",

@@ -1,14 +1,16 @@
 //! The only public door: REST and gRPC on one listener, over the services of this process or of others.
 //!
 //! In reading order: [`Config`], [`Gateway`] (what comes in goes to a page, to REST or to gRPC), [`serve`]
-//! (the listener), `credential` (from API key or session to signed context), `session` (its cookie), `rest`,
-//! `grpc`, `pages` (documents that need no credential), `trace` (names of requests), [`Error`].
+//! (the listener), `credential` (from API key or session to signed context), `session` (its cookie), `places` and
+//! `fair` (who is served when too many want to be), `rest`, `grpc`, `pages` (documents that need no credential), `trace` (names of requests), [`Error`].
 
 mod config;
 mod credential;
 mod error;
+mod fair;
 mod grpc;
 mod pages;
+mod places;
 mod problem_pages;
 mod rest;
 mod serve;
@@ -31,6 +33,7 @@ use transcode::Catalogue;
 
 use credential::Credentials;
 use pages::Pages;
+use places::Places;
 use trace::{Trace, Traces};
 
 pub use config::Config;
@@ -58,6 +61,7 @@ struct Inner {
     timeout: HeaderValue,
     ready: AtomicBool,
     in_flight: AtomicUsize,
+    places: Places,
 }
 
 /// What a gateway is made of.
@@ -88,6 +92,7 @@ impl Gateway {
         let timeout = grpc::whole_ms(Duration::from_millis(parts.config.deadline_ms));
         Ok(Gateway(Arc::new(Inner {
             timeout,
+            places: Places::new(&parts.config),
             config: parts.config,
             catalogue,
             credentials,
@@ -104,9 +109,19 @@ impl Gateway {
         self.0.ready.store(ready, Ordering::Release);
     }
 
-    /// Number of requests that are being answered, for metrics.
+    /// Number of requests that are being answered, waiting ones included, for metrics.
     pub fn in_flight(&self) -> usize {
         self.0.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Of those in flight, the requests in service and the requests that wait for a place, for metrics.
+    pub fn serving_and_waiting(&self) -> (usize, usize) {
+        self.0.places.counts()
+    }
+
+    /// Number of requests of known tenants that were refused since the start because of overload, for metrics.
+    pub fn shed(&self) -> u64 {
+        self.0.places.shed()
     }
 
     /// Answers one request that came from `peer`.
@@ -141,7 +156,7 @@ impl Inner {
         trace: &Trace,
         answer: impl Future<Output = Result<Response<Body>, E>>,
     ) -> Result<Response<Body>, E> {
-        let _place = self.place().ok_or(Error::Overloaded)?;
+        let _entrance = self.entrance().ok_or(Error::Overloaded)?;
         let answer = AssertUnwindSafe(tokio::time::timeout(self.deadline(), answer)).catch_unwind();
         match answer.await {
             Ok(Ok(answered)) => answered,
@@ -158,11 +173,11 @@ impl Inner {
         Duration::from_millis(self.config.deadline_ms)
     }
 
-    /// Takes a place among the requests that are answered at the same time; `None` when all are taken.
-    fn place(&self) -> Option<Place<'_>> {
-        let place = Place(&self.in_flight);
+    /// Counts one of the requests that are here at the same time; `None` when there are too many.
+    fn entrance(&self) -> Option<Entrance<'_>> {
+        let entrance = Entrance(&self.in_flight);
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        (before < self.config.requests_max).then_some(place)
+        (before < self.config.requests_max).then_some(entrance)
     }
 
     fn problem(&self, problem: &transcode::Problem, instance: &str, trace: &Trace) -> Response<Body> {
@@ -188,10 +203,10 @@ impl Inner {
     }
 }
 
-/// One of the requests that are being answered, until it is dropped.
-struct Place<'a>(&'a AtomicUsize);
+/// One of the requests that are here, until it is dropped.
+struct Entrance<'a>(&'a AtomicUsize);
 
-impl Drop for Place<'_> {
+impl Drop for Entrance<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -24,7 +24,8 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 impl Inner {
     /// Answers a request to a route. Checked in this order: route, credential, what stands against the call
-    /// (standing of the tenant, plan, business), permission, idempotency key, `If-Match`, body.
+    /// (standing of the tenant, plan, business), permission, idempotency key, `If-Match`, body that arrives, whether
+    /// the tenant has a place in service, body that is well-formed.
     ///
     /// # Errors
     /// The first of these that is wrong, or what the service answers.
@@ -54,14 +55,21 @@ impl Inner {
             false => self.credentials.check_http(peer, &parts.method, &parts.headers, rule).await?,
         };
         known.bars().check(rule).map_err(Error::from)?;
-        let (mut metadata, message) = match known.permissions().allows(&rule.permission) {
+        let given = match known.permissions().allows(&rule.permission) {
             true => {
                 let metadata = named(&parts.headers, rule)?;
-                let body = read(&parts.headers, body, operation).await?;
-                (metadata, self.catalogue.request(operation, &fields, parts.uri.query(), &body)?)
+                Some((metadata, read(&parts.headers, body, operation).await?))
             }
             // The service's guard refuses it before it looks at anything else, and has it written down.
-            false => Default::default(),
+            false => None,
+        };
+        // From here on the machine works; who sends a body slowly has held no place until now.
+        let _place = self.places.take(known.tenant()).await?;
+        let (mut metadata, message) = match given {
+            Some((metadata, body)) => {
+                (metadata, self.catalogue.request(operation, &fields, parts.uri.query(), &body)?)
+            }
+            None => Default::default(),
         };
 
         metadata.insert(CONTEXT, known.context());

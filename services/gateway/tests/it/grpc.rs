@@ -31,12 +31,16 @@ fn posting(note: &str, headers: &[(&'static str, &str)]) -> tonic::Request<stock
     request
 }
 
-async fn post(world: &World, note: &str, headers: &[(&'static str, &str)]) -> Result<stock::Posting, Status> {
+pub(crate) async fn post(
+    world: &World,
+    note: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<stock::Posting, Status> {
     let mut client = client!(StockServiceClient, world);
     client.post_movement(posting(note, headers)).await.map(tonic::Response::into_inner)
 }
 
-fn reason(status: &Status) -> (Code, String) {
+pub(crate) fn reason(status: &Status) -> (Code, String) {
     (status.code(), status.get_details_error_info().map(|info| info.reason).unwrap_or_default())
 }
 

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod credentials;
+mod fair;
 mod grpc;
 mod listener;
 mod pages;

@@ -26,6 +26,8 @@ use tower::{Layer as _, Service};
 
 pub(crate) const KEY: &str = "cp_live_good";
 pub(crate) const VIEWER: &str = "cp_live_viewer";
+/// A key of another tenant.
+pub(crate) const OTHER: &str = "cp_live_other";
 pub(crate) const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) const NOW: u64 = 1_780_000_000_000;
 pub(crate) const VARIANT: &str = "var_01jd7qz3fve0e8v6fbz2x9n3kq";
@@ -221,7 +223,7 @@ impl Service<Request<Body>> for FakeTenant {
             state.asked.fetch_add(1, Ordering::Relaxed);
             let permissions = match question.credential.as_str() {
                 _ if state.revoked.load(Ordering::Relaxed) => None,
-                KEY => Some(vec!["*".to_owned()]),
+                KEY | OTHER => Some(vec!["*".to_owned()]),
                 VIEWER => Some(vec!["*.read".to_owned()]),
                 _ => None,
             };
@@ -238,7 +240,8 @@ impl Service<Request<Body>> for FakeTenant {
             let mut path = vec![self::business().to_string(), business.to_string()];
             path.dedup();
             Ok(tenant::AuthenticateResponse {
-                tenant_id: TenantId::new(NOW, [1; 10]).to_string(),
+                tenant_id: TenantId::new(NOW, [if question.credential == OTHER { 9 } else { 1 }; 10])
+                    .to_string(),
                 business_id: business.to_string(),
                 principal: Some(api::Actor {
                     kind: "api_key".to_owned(),
@@ -336,6 +339,11 @@ async fn post(state: &State, ctx: &Ctx, note: &str) -> Result<stock::Posting, St
         "hold" => {
             state.held.notify_one();
             state.release.notified().await;
+        }
+        "slow" => {
+            for _ in 0..5 {
+                tokio::task::yield_now().await;
+            }
         }
         _ => {}
     }
