@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 /// Requests in service for each core: enough that commits are shared, few enough that one that begins now is not
 /// behind many others. Measured in `load-tests`.
-const SERVING_PER_CORE: usize = 16;
+const SERVING_PER_CORE: usize = 32;
 
 /// Settings of the gateway.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,7 +20,7 @@ pub struct Config {
     /// Default 4,096.
     pub requests_max: usize,
     /// Requests of known tenants that services work on at the same time; others wait, and tenants take turns.
-    /// As many again are kept for tenants that have none in service. Default: 16 for each core.
+    /// As many again are kept for tenants that have none in service. Default: 32 for each core.
     pub serving_max: usize,
     /// Waiting requests of one tenant; one more gets 503 and `Retry-After`. Default 1,024.
     pub waiting_per_tenant_max: usize,

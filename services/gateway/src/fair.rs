@@ -83,10 +83,11 @@ impl<K: Copy + Eq + Hash, T> Fair<K, T> {
     pub(crate) fn enter(&mut self, who: K) -> bool {
         let room = self.serving < self.limits.serving_max;
         let spare = self.serving < self.limits.serving_max + self.limits.spare_max;
-        if !room && !(spare && self.tenants.get(&who).is_none_or(|tenant| tenant.serving == 0)) {
+        let has_none = self.tenants.get(&who).is_none_or(|tenant| tenant.serving == 0);
+        if !(room || spare && has_none) {
             return false;
         }
-        let tenant = self.tenants.entry(who).or_insert_with(Tenant::default);
+        let tenant = self.tenants.entry(who).or_default();
         assert!(!tenant.starves(), "a place was free and nobody took it");
         tenant.serving += 1;
         self.serving += 1;
@@ -111,7 +112,7 @@ impl<K: Copy + Eq + Hash, T> Fair<K, T> {
             shed = self.shed_last(loser);
         }
         self.last_ticket += 1;
-        let tenant = self.tenants.entry(who).or_insert_with(Tenant::default);
+        let tenant = self.tenants.entry(who).or_default();
         tenant.waiting.push_back((self.last_ticket, waiter));
         if length == 0 {
             self.turns.push_back(who);
