@@ -10,6 +10,6 @@ mod sample;
 mod send;
 
 pub(crate) use home::Home;
-pub(crate) use model::{Rpc, for_users, options, public};
+pub(crate) use model::{Rpc, options, public, routed};
 pub(crate) use sample::{sample, set};
 pub(crate) use send::{anonymous, parts};

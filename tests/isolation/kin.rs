@@ -1,16 +1,32 @@
 //! What a sister, a parent or a child business has is not there, as far as it is not inherited or looked down at.
 
+use ids::BusinessId;
+use serde_json::json;
+
 use crate::callers::{self, Caller};
 use crate::contract::Home;
 use crate::matrix::{accesses, ask, requests};
 use crate::places::{self, Place};
-use crate::world::World;
+use crate::rest::text;
+use crate::world::{Tenant, World};
 
 /// What a business never has from those above it, and never shows to those beside it or, without
 /// `descendants.read`, above it.
 const OWN: [&str; 7] = ["loc", "mov", "key", "asg", "usr", "ses", "biz"];
 /// What it has from those above it.
 const INHERITED: [&str; 3] = ["prd", "var", "prl"];
+
+/// A new business below that of `parent`, seen by an owner of it; its texts begin with `name`.
+async fn below(world: &World, parent: &Home, name: &str) -> Home {
+    let above = &parent.tenant;
+    let id = parent.new_business().await;
+    let key = json!({"name": name, "role": "owner", "businessId": id});
+    let key = text(&above.rest.create("/v1/apiKeys", &key).await["secret"]).to_owned();
+    let business = BusinessId::parse(&id).expect("an id");
+    let rest = world.rest(&key);
+    let tenant = Tenant { slug: above.slug.clone(), id: above.id, business, key, rest };
+    Home::of(world, tenant, name, parent.master.clone()).await
+}
 
 /// A master business, two below it, and one below the first of them.
 struct Family {
@@ -26,9 +42,9 @@ impl Family {
     async fn new() -> Family {
         let world = World::new().await;
         let parent = Home::new(&world, "master").await;
-        let own = Home::below(&world, &parent, "own").await;
-        let sister = Home::below(&world, &parent, "sister").await;
-        let child = Home::below(&world, &own, "child").await;
+        let own = below(&world, &parent, "own").await;
+        let sister = below(&world, &parent, "sister").await;
+        let child = below(&world, &own, "child").await;
         let callers = callers::of(&world, &own).await;
         Family { world, parent, own, sister, child, callers }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use prost_reflect::Kind;
 
-use crate::contract::{Rpc, for_users, public};
+use crate::contract::{Rpc, public, routed};
 
 /// A kind of place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -41,7 +41,8 @@ pub(crate) fn all() -> Vec<Place> {
 
 /// Every place of the RPCs that are for users alone.
 pub(crate) fn of_users() -> Vec<Place> {
-    for_users().into_iter().flat_map(|rpc| of(&rpc)).collect()
+    let for_users = routed().into_iter().filter(|rpc| rpc.rule.permission.starts_with("self."));
+    for_users.flat_map(|rpc| of(&rpc)).collect()
 }
 
 fn of(rpc: &Rpc) -> Vec<Place> {

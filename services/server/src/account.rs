@@ -11,7 +11,6 @@ use tenant::domain::{AccountChange, AccountCommand, Feature, Override, Plan, Sta
 
 use crate::admin;
 use crate::cli::{self, Failure, say};
-use crate::data::Stores;
 use crate::purge;
 
 /// Longest reason, in characters.
@@ -62,18 +61,26 @@ pub(crate) struct Of {
     pub(crate) json: bool,
 }
 
-/// `account plan`.
+/// What every change says.
 #[derive(Debug, Args)]
-pub(crate) struct SetPlan {
-    /// starter, standard, premium or enterprise.
-    #[arg(value_parser = plan)]
-    pub(crate) plan: Plan,
+pub(crate) struct ChangeOf {
     /// Why; in the audit log of the tenant.
     #[arg(long, default_value = "", value_parser = reason)]
     pub(crate) reason: String,
     /// Which account.
     #[command(flatten)]
     pub(crate) of: Of,
+}
+
+/// `account plan`.
+#[derive(Debug, Args)]
+pub(crate) struct SetPlan {
+    /// starter, standard, premium or enterprise.
+    #[arg(value_parser = plan)]
+    pub(crate) plan: Plan,
+    /// Why, and which account.
+    #[command(flatten)]
+    pub(crate) change: ChangeOf,
 }
 
 /// `account override`.
@@ -87,12 +94,9 @@ pub(crate) struct SetOverride {
     /// Until then, RFC 3339; for good when absent.
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub(crate) until: Option<Instant>,
-    /// Why; in the audit log of the tenant.
-    #[arg(long, default_value = "", value_parser = reason)]
-    pub(crate) reason: String,
-    /// Which account.
+    /// Why, and which account.
     #[command(flatten)]
-    pub(crate) of: Of,
+    pub(crate) change: ChangeOf,
 }
 
 /// `account standing`.
@@ -104,12 +108,9 @@ pub(crate) struct SetStanding {
     /// The end of a trial, RFC 3339.
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub(crate) until: Option<Instant>,
-    /// Why; in the audit log of the tenant.
-    #[arg(long, default_value = "", value_parser = reason)]
-    pub(crate) reason: String,
-    /// Which account.
+    /// Why, and which account.
     #[command(flatten)]
-    pub(crate) of: Of,
+    pub(crate) change: ChangeOf,
 }
 
 /// `account purge`.
@@ -142,32 +143,33 @@ pub(crate) fn run(args: &AccountArgs) -> Result<(), Failure> {
     let micros = |at: Option<Instant>| at.map(Instant::unix_micros);
     let (of, what, reason) = match &args.what {
         What::Show(of) => (of, None, ""),
-        What::Plan(args) => (&args.of, Some(Change::Plan(args.plan.code().to_owned())), args.reason.as_str()),
+        What::Plan(args) => {
+            (&args.change.of, Some(Change::Plan(args.plan.code().to_owned())), args.change.reason.as_str())
+        }
         What::Override(args) => {
             if args.value.is_none() && args.until.is_some() {
                 return Err(Failure::Usage("--until goes with a value".to_owned()));
             }
             let change =
                 Change::Override(args.feature.code().to_owned(), args.value.clone(), micros(args.until));
-            (&args.of, Some(change), args.reason.as_str())
+            (&args.change.of, Some(change), args.change.reason.as_str())
         }
         What::Standing(args) => {
             if (args.standing == "trial") != args.until.is_some() {
                 return Err(Failure::Usage("--until goes with 'trial', and 'trial' with --until".to_owned()));
             }
             let change = Change::Standing(args.standing.clone(), micros(args.until));
-            (&args.of, Some(change), args.reason.as_str())
+            (&args.change.of, Some(change), args.change.reason.as_str())
         }
         What::Purge(args) => return purge::run(&args.of),
     };
     let question = Question { slug: of.slug.clone(), what, reason: reason.to_owned() };
     // A line of the socket ends where it ends; JSON has no line ends.
-    let answer = match admin::ask(&of.data, &format!("{}{}", admin::ACCOUNT, json!(question))) {
-        Some(answer) => answer.map_err(|error| {
-            Failure::Unavailable(format!("the server on '{}' did not answer: {error}", of.data.display()))
-        })?,
-        None => cli::run_async(ask_stopped(of, &question))?,
-    };
+    let line = format!("{}{}", admin::ACCOUNT, json!(question));
+    let answer =
+        admin::ask_tenants(&of.data, of.root_key.as_deref(), &line, async |tenants: &tenant::App| {
+            answer(tenants, &question).await
+        })?;
     let text = answer.map_err(|why| Failure::Usage(format!("the account of '{}': {why}", of.slug)))?;
     print(of, &text)
 }
@@ -202,15 +204,6 @@ fn print(of: &Of, text: &str) -> Result<(), Failure> {
         say(format_args!("  {:<16} {}{agreed}", field("feature"), field("value")));
     }
     Ok(())
-}
-
-/// On a folder whose server is stopped.
-async fn ask_stopped(of: &Of, question: &Question) -> Result<Result<String, String>, Failure> {
-    let stores = Stores::open_existing(&of.data, of.root_key.as_deref())?;
-    let platform = stores.platform(gateway::Config::default())?;
-    let answered = answer(platform.tenant.app(), question).await;
-    stores.close();
-    Ok(answered)
 }
 
 /// Does what is asked, and shows the account after it, as JSON; or says why not.

@@ -25,7 +25,9 @@ use tracing::{info, warn};
 
 use crate::account;
 use crate::backup::Source;
-use crate::{keys, operator_access};
+use crate::cli::{self, Failure};
+use crate::data::Stores;
+use crate::{keys, operator_access, owner_key};
 
 const NAME: &str = "admin.sock";
 /// What asks for a backup.
@@ -176,7 +178,7 @@ fn accept(listener: &UnixListener, door: &Arc<Door>, callers: &Arc<Mutex<Callers
 
 /// Asks the server that runs on a data folder for something with an answer of one line; `None` if no server runs.
 /// The inner error is why the server does not do it.
-pub(crate) fn ask(data: &Path, question: &str) -> Option<io::Result<Result<String, String>>> {
+fn ask(data: &Path, question: &str) -> Option<io::Result<Result<String, String>>> {
     let stream = connect(data)?;
     let talk = || {
         (&stream).write_all(format!("{question}\n").as_bytes())?;
@@ -190,6 +192,31 @@ pub(crate) fn ask(data: &Path, question: &str) -> Option<io::Result<Result<Strin
         }
     };
     Some(talk())
+}
+
+/// Asks about tenants: the server that runs on a data folder, or, with `stopped`, the folder itself. The inner error
+/// is why it is not done.
+///
+/// # Errors
+/// The server does not answer, or the folder cannot be opened.
+pub(crate) fn ask_tenants(
+    data: &Path,
+    root_key: Option<&Path>,
+    question: &str,
+    stopped: impl AsyncFnOnce(&tenant::App) -> Result<String, String>,
+) -> Result<Result<String, String>, Failure> {
+    if let Some(answer) = ask(data, question) {
+        return answer.map_err(|error| {
+            Failure::Unavailable(format!("the server on '{}' did not answer: {error}", data.display()))
+        });
+    }
+    let stores = Stores::open_existing(data, root_key)?;
+    cli::run_async(async {
+        let platform = stores.platform(gateway::Config::default())?;
+        let answered = stopped(platform.tenant.app()).await;
+        stores.close();
+        Ok(answered)
+    })
 }
 
 fn answer(door: &Door, caller: &UnixStream) -> io::Result<()> {
@@ -216,26 +243,15 @@ fn answer(door: &Door, caller: &UnixStream) -> io::Result<()> {
         });
         return to.write_all(serde_json::to_string(&answer)?.as_bytes());
     }
-    if let Some(question) = line.strip_prefix(ACCOUNT) {
-        let question = serde_json::from_str(question)?;
-        return match door.runtime.block_on(account::answer(&door.tenants, &question)) {
-            Ok(text) => writeln!(to, "ok {text}"),
-            Err(why) => writeln!(to, "no {why}"),
-        };
-    }
-    if let Some(question) = line.strip_prefix(OPERATOR_ACCESS) {
-        let question = serde_json::from_str(question)?;
-        return match door.runtime.block_on(operator_access::answer(&door.tenants, &question)) {
-            Ok(text) => writeln!(to, "ok {text}"),
-            Err(why) => writeln!(to, "no {why}"),
-        };
-    }
-    let answer = match line.strip_prefix(OWNER_KEY) {
-        Some(slug) => {
-            let made = door.runtime.block_on(door.tenants.replace_owner_key(slug));
-            made.map(|credential| credential.reveal()).map_err(|error| error.to_string())
-        }
-        None => Err("this version does not know that command".to_owned()),
+    let (run, tenants) = (&door.runtime, &door.tenants);
+    let answer = if let Some(slug) = line.strip_prefix(OWNER_KEY) {
+        run.block_on(owner_key::answer(tenants, slug))
+    } else if let Some(question) = line.strip_prefix(ACCOUNT) {
+        run.block_on(account::answer(tenants, &serde_json::from_str(question)?))
+    } else if let Some(question) = line.strip_prefix(OPERATOR_ACCESS) {
+        run.block_on(operator_access::answer(tenants, &serde_json::from_str(question)?))
+    } else {
+        Err("this version does not know that command".to_owned())
     };
     match answer {
         Ok(text) => writeln!(to, "ok {text}"),

@@ -9,7 +9,6 @@ use tenant::domain::{OperatorAccess, OperatorStatus, Role};
 use crate::account::Of;
 use crate::admin;
 use crate::cli::{self, Failure, say};
-use crate::data::Stores;
 
 /// `operator-access`.
 #[derive(Debug, Args)]
@@ -84,12 +83,12 @@ pub(crate) fn run(args: &OperatorAccessArgs) -> Result<(), Failure> {
         What::Open(args) => (&args.of, Step::Open(args.id.clone())),
     };
     let question = Question { slug: of.slug.clone(), what };
-    let answer = match admin::ask(&of.data, &format!("{}{}", admin::OPERATOR_ACCESS, json!(question))) {
-        Some(answer) => answer.map_err(|error| {
-            Failure::Unavailable(format!("the server on '{}' did not answer: {error}", of.data.display()))
-        })?,
-        None => cli::run_async(ask_stopped(of, &question))?,
-    };
+    // A line of the socket ends where it ends; JSON has no line ends.
+    let line = format!("{}{}", admin::OPERATOR_ACCESS, json!(question));
+    let answer =
+        admin::ask_tenants(&of.data, of.root_key.as_deref(), &line, async |tenants: &tenant::App| {
+            answer(tenants, &question).await
+        })?;
     let text = answer.map_err(|why| Failure::Usage(format!("operator access to '{}': {why}", of.slug)))?;
     if of.json {
         say(text);
@@ -106,15 +105,6 @@ pub(crate) fn run(args: &OperatorAccessArgs) -> Result<(), Failure> {
         What::Show(_) => {}
     }
     Ok(())
-}
-
-/// On a folder whose server is stopped.
-async fn ask_stopped(of: &Of, question: &Question) -> Result<Result<String, String>, Failure> {
-    let stores = Stores::open_existing(&of.data, of.root_key.as_deref())?;
-    let platform = stores.platform(gateway::Config::default())?;
-    let answered = answer(platform.tenant.app(), question).await;
-    stores.close();
-    Ok(answered)
 }
 
 /// Does what is asked, and shows the access after it, as JSON; or says why not.

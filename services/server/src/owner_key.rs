@@ -4,7 +4,6 @@ use serde_json::json;
 
 use crate::admin;
 use crate::cli::{self, Failure, OwnerKey, say};
-use crate::data::Stores;
 
 pub(crate) fn run(args: &OwnerKey) -> Result<(), Failure> {
     cli::log_warnings()?;
@@ -13,12 +12,13 @@ pub(crate) fn run(args: &OwnerKey) -> Result<(), Failure> {
     if slug.chars().any(char::is_control) {
         return Err(Failure::Usage("--slug must not hold control characters".to_owned()));
     }
-    let answer = match admin::ask(&args.data, &format!("{}{slug}", admin::OWNER_KEY)) {
-        Some(answer) => answer.map_err(|error| {
-            Failure::Unavailable(format!("the server on '{}' did not answer: {error}", args.data.display()))
-        })?,
-        None => cli::run_async(make(args))?,
-    };
+    let question = format!("{}{slug}", admin::OWNER_KEY);
+    let answer = admin::ask_tenants(
+        &args.data,
+        args.root_key.as_deref(),
+        &question,
+        async |tenants: &tenant::App| answer(tenants, slug).await,
+    )?;
     let key = answer.map_err(|why| {
         Failure::Usage(format!("'{slug}' gets no new key: {why}: name the tenant with --slug"))
     })?;
@@ -32,11 +32,8 @@ pub(crate) fn run(args: &OwnerKey) -> Result<(), Failure> {
     Ok(())
 }
 
-/// On a folder whose server is stopped.
-async fn make(args: &OwnerKey) -> Result<Result<String, String>, Failure> {
-    let stores = Stores::open_existing(&args.data, args.root_key.as_deref())?;
-    let platform = stores.platform(gateway::Config::default())?;
-    let made = platform.tenant.app().replace_owner_key(&args.slug).await;
-    stores.close();
-    Ok(made.map(|credential| credential.reveal()).map_err(|error| error.to_string()))
+/// Makes the key.
+pub(crate) async fn answer(tenants: &tenant::App, slug: &str) -> Result<String, String> {
+    let made = tenants.replace_owner_key(slug).await;
+    made.map(|credential| credential.reveal()).map_err(|error| error.to_string())
 }

@@ -18,7 +18,7 @@ pub(crate) struct Home {
     price_list: String,
     active_user: OnceCell<String>,
     /// Roles are made in the master business.
-    master: String,
+    pub(crate) master: String,
     /// Who runs the server asks for access without a request.
     tenants: tenant::App,
 }
@@ -31,20 +31,8 @@ impl Home {
         Home::of(world, tenant, slug, master).await
     }
 
-    /// A new business below that of `parent`, seen by an owner of it; its texts begin with `name`.
-    #[allow(dead_code, reason = "the isolation tests make some")]
-    pub(crate) async fn below(world: &World, parent: &Home, name: &str) -> Home {
-        let above = &parent.tenant;
-        let id = parent.new_business().await;
-        let key = json!({"name": name, "role": "owner", "businessId": id});
-        let key = text(&above.rest.create("/v1/apiKeys", &key).await["secret"]).to_owned();
-        let business = ids::BusinessId::parse(&id).expect("an id");
-        let rest = world.rest(&key);
-        let tenant = Tenant { slug: above.slug.clone(), id: above.id, business, key, rest };
-        Home::of(world, tenant, name, parent.master.clone()).await
-    }
-
-    async fn of(world: &World, tenant: Tenant, slug: &str, master: String) -> Home {
+    /// Somebody of a tenant, whose texts begin with `slug`. `master` is a key of an owner in the master business.
+    pub(crate) async fn of(world: &World, tenant: Tenant, slug: &str, master: String) -> Home {
         let rest = &tenant.rest;
         let product = json!({"name": format!("{slug} shirt"), "optionAxes": ["size"], "variants": [
             {"sku": format!("{slug}-1"), "optionValues": {"size": "M"}, "barcodes": [{"value": format!("{slug}-1")}]}]});

@@ -59,12 +59,6 @@ pub(crate) fn public() -> Vec<Rpc> {
     routed().into_iter().filter(|rpc| !of_people(rpc)).collect()
 }
 
-/// The RPCs that are for users alone.
-#[allow(dead_code, reason = "the isolation tests ask them")]
-pub(crate) fn for_users() -> Vec<Rpc> {
-    routed().into_iter().filter(|rpc| rpc.rule.permission.starts_with("self.")).collect()
-}
-
 impl Rpc {
     /// Whether the tenant may be changed after it.
     pub(crate) fn leaves_open(&self) -> bool {
