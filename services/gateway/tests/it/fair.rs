@@ -94,7 +94,7 @@ async fn who_gives_up_leaves_the_queue_and_the_place() {
     assert_eq!(world.post("", &[]).await.status, 201);
 }
 
-/// TEN-8, the order of service: the few requests of a tenant do not wait for the many that another one sent before.
+/// The order of service: the few requests of a tenant do not wait for the many that another one sent before.
 #[tokio::test]
 async fn tenants_take_turns() {
     let world = World::with(Config { serving_max: 2, ..Config::default() });
