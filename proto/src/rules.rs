@@ -10,6 +10,8 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
 /// What an RPC says about itself with `(cargopilot.api.v1.rule)` and `(google.api.http)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MethodRule {
+    /// The service that answers it, for example `stock`: whom a signed context must be meant for.
+    pub service: String,
     /// `resource.action`, for example `stock.post`. `internal.<caller>` is never granted to a credential.
     pub permission: String,
     /// Position of the permission among all of the contract, sorted: names it in tables.
@@ -144,6 +146,7 @@ fn rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<MethodRule, 
         return Err(format!("has permission {permission:?}: a route is for what is not internal"));
     }
     Ok(MethodRule {
+        service: service(method)?,
         permission,
         permission_number: 0,
         idempotency,
@@ -157,6 +160,16 @@ fn rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<MethodRule, 
         ungated: boolean(&rule, "ungated"),
         http,
     })
+}
+
+/// `stock` of `cargopilot.stock.v1.StockService`: a service is a package.
+fn service(method: &MethodDescriptor) -> Result<String, String> {
+    let service = method.parent_service();
+    let package = service.package_name();
+    let name = package.strip_prefix("cargopilot.").and_then(|rest| rest.split_once('.'));
+    let (name, _) =
+        name.ok_or_else(|| format!("is in {package:?}: packages are cargopilot.SERVICE.VERSION"))?;
+    Ok(name.to_owned())
 }
 
 fn route(http: &DynamicMessage) -> Result<Route, String> {

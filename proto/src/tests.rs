@@ -18,7 +18,7 @@ fn compiled(options: &str) -> DescriptorPool {
     }
     let source = format!(
         r#"syntax = "proto3";
-        package probe.v1;
+        package cargopilot.probe.v1;
         import "cargopilot/api/v1/options.proto";
         import "google/api/annotations.proto";
         service Probe {{ rpc Act(Nothing) returns (Nothing) {{ {options} }} }}
@@ -44,7 +44,7 @@ fn an_rpc_without_a_complete_rule_is_refused() {
     let get = r#"option (google.api.http) = {get: "/v1/probe"};"#;
     let check = |rule: &str, route: &str, expected: Option<&str>| {
         let found = refusal(&format!("{rule}{route}"));
-        assert_eq!(found.as_deref(), expected.map(|why| format!("probe.v1.Probe.Act: {why}")).as_deref());
+        assert_eq!(found.as_deref(), expected.map(|why| format!("cargopilot.probe.v1.Probe.Act: {why}")).as_deref());
     };
     let rule = |fields: &str| format!("option (cargopilot.api.v1.rule) = {{{fields}}};");
 

@@ -198,18 +198,20 @@ async fn a_signed_context_that_was_changed_is_none() {
     let world = World::new().await;
     let (one, two) = (Home::new(&world, "one").await, world.tenant("two").await);
     let permissions = rpc::Permissions::parse(["*"]).expect("permissions");
-    let mint = |tenant, business| {
-        world.platform.minter.mint(&rpc::Principal {
+    let mint = |tenant, business, service| {
+        let principal = rpc::Principal {
             tenant,
             business,
             path: std::sync::Arc::from([business]),
             actor: rpc::Actor::new(rpc::ActorKind::ApiKey, "key_a"),
             permissions: permissions.clone(),
             secret: [7; 32],
-        })
+        };
+        world.platform.minter.mint(&principal, service)
     };
-    let whole = mint(one.tenant.id, one.tenant.business).header().to_str().expect("base64").to_owned();
-    let other = mint(two.id, two.business).header().to_str().expect("base64").to_owned();
+    let whole =
+        mint(one.tenant.id, one.tenant.business, "tenant").header().to_str().expect("base64").to_owned();
+    let other = mint(two.id, two.business, "tenant").header().to_str().expect("base64").to_owned();
     let get = public().into_iter().find(|rpc| rpc.name == "GetTenant").expect("an RPC");
     let call = async |context: &str| {
         let mut request = tonic::Request::new(bytes::Bytes::new());
@@ -225,6 +227,11 @@ async fn a_signed_context_that_was_changed_is_none() {
         let letter = if &whole[at..=at] == "A" { "B" } else { "A" };
         changed.push(format!("{}{letter}{}", &whole[..at], &whole[at + 1..]));
         changed.push(whole[..at].to_owned());
+    }
+    // Whole ones that the other services got.
+    for service in ["catalog", "stock", "audit"] {
+        let context = mint(one.tenant.id, one.tenant.business, service);
+        changed.push(context.header().to_str().expect("base64").to_owned());
     }
     for context in changed {
         let status = call(&context).await.expect_err(&context);

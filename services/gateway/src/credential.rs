@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 use ids::{BusinessId, TenantId};
+use parking_lot::Mutex;
 use proto::MethodRule;
 use proto::tenant::v1::AuthenticateRequest;
 use proto::tenant::v1::tenant_service_client::TenantServiceClient;
 use recent::Recent;
-use rpc::{Bars, Clock, Minter, Permissions, Principal, Refused, Token};
+use rpc::{Bars, Clock, Minter, Permissions, Principal, Refused, SYSTEM_TENANT, Token};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tonic_types::StatusExt as _;
@@ -18,7 +19,7 @@ use crate::Error;
 
 /// How long an answer of the tenant service is believed, so that a revoked key is refused within 5 s.
 const BELIEVED_MS: u64 = 4_000;
-/// Credentials that are remembered, about 1 KiB each.
+/// Credentials that are remembered, about 1 KiB each, and 1 KiB for each service that they called.
 const REMEMBERED_MAX: usize = 100_000;
 /// How long the gateway's own context is used again; shorter than its validity.
 const OWN_REUSE_MS: u64 = 20_000;
@@ -47,13 +48,11 @@ pub(crate) struct Credentials {
 
 /// A credential that was checked.
 pub(crate) struct Known {
-    /// `None` for who calls without a credential.
-    tenant: Option<TenantId>,
-    permissions: Permissions,
-    /// Until when the user of a session counts as proven, in Unix milliseconds; `None` for what is no session.
-    proven_until_ms: Option<u64>,
+    principal: Principal,
     bars: Bars,
-    token: Token,
+    minter: Arc<Minter>,
+    /// The signed context for each service that was called: a service takes none that is meant for another.
+    contexts: Mutex<Vec<(&'static str, Token)>>,
     /// Believed until then, in Unix milliseconds.
     until_ms: u64,
 }
@@ -61,12 +60,12 @@ pub(crate) struct Known {
 impl Known {
     /// The tenant that its calls are counted for when tenants take turns.
     pub(crate) fn tenant(&self) -> Option<TenantId> {
-        self.tenant
+        Some(self.principal.tenant).filter(|tenant| *tenant != SYSTEM_TENANT)
     }
 
     /// What its holder may do.
     pub(crate) fn permissions(&self) -> &Permissions {
-        &self.permissions
+        &self.principal.permissions
     }
 
     /// What stands against some of its calls.
@@ -76,13 +75,25 @@ impl Known {
 
     /// Whether it is believed for calls with this rule: a user who proves himself again goes on at once.
     fn serves(&self, rule: &MethodRule, now: u64) -> bool {
-        let stale = rule.step_up && self.proven_until_ms.is_some_and(|until| until <= now);
+        let session = self.principal.actor.session.as_ref();
+        let stale = rule.step_up && session.is_some_and(|session| session.proven_until_ms <= now);
         now < self.until_ms && !stale
     }
 
-    /// The signed context, for the header [`rpc::header::CONTEXT`].
-    pub(crate) fn context(&self) -> HeaderValue {
-        self.token.header()
+    fn new(principal: Principal, bars: Bars, minter: &Arc<Minter>, until_ms: u64) -> Known {
+        Known { principal, bars, minter: Arc::clone(minter), contexts: Mutex::default(), until_ms }
+    }
+
+    /// The signed context for the service that answers to this rule, for the header [`rpc::header::CONTEXT`].
+    pub(crate) fn context(&self, rule: &'static MethodRule) -> HeaderValue {
+        let mut contexts = self.contexts.lock();
+        if let Some((_, token)) = contexts.iter().find(|(service, _)| *service == rule.service) {
+            return token.header();
+        }
+        let token = self.minter.mint_barred(&self.principal, self.bars, &rule.service);
+        let header = token.header();
+        contexts.push((&rule.service, token));
+        header
     }
 }
 
@@ -128,16 +139,7 @@ impl Credentials {
         self.nobody.get(&()).unwrap_or_else(|| {
             let permissions = Permissions::parse(PUBLIC).unwrap_or_default();
             let principal = Principal::platform("gateway", permissions);
-            let token = self.minter.mint(&principal);
-            let permissions = principal.permissions;
-            let known = Arc::new(Known {
-                tenant: None,
-                permissions,
-                bars: Bars::default(),
-                proven_until_ms: None,
-                token,
-                until_ms: u64::MAX,
-            });
+            let known = Arc::new(Known::new(principal, Bars::default(), &self.minter, u64::MAX));
             self.nobody.insert((), Arc::clone(&known));
             known
         })
@@ -194,7 +196,7 @@ impl Credentials {
     ) -> Result<Known, Error> {
         let own = self.own.get(&()).unwrap_or_else(|| {
             let permissions = Permissions::parse(["internal.gateway"]).unwrap_or_default();
-            let own = self.minter.mint(&Principal::platform("gateway", permissions));
+            let own = self.minter.mint(&Principal::platform("gateway", permissions), "tenant");
             self.own.insert((), own.clone());
             own
         });
@@ -226,10 +228,7 @@ impl Credentials {
         if until_ms <= now {
             return Err(Refused::Unauthenticated.into());
         }
-        let token = self.minter.mint_barred(&principal, bars);
-        let proven_until_ms = principal.actor.session.map(|session| session.proven_until_ms);
-        let tenant = Some(principal.tenant);
-        Ok(Known { tenant, bars, proven_until_ms, permissions: principal.permissions, token, until_ms })
+        Ok(Known::new(principal, bars, &self.minter, until_ms))
     }
 }
 

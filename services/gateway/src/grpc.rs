@@ -45,9 +45,10 @@ impl Inner {
     {
         // What is internal is not there at all for those outside.
         let rule = proto::rules().get(request.uri().path()).filter(|rule| rule.http.is_some());
-        let known = match rule.ok_or(rpc::Refused::UnknownMethod)? {
-            rule if rule.is_public() => self.credentials.nobody(),
-            rule => self.credentials.check(peer, request.headers(), rule).await?,
+        let rule = rule.ok_or(rpc::Refused::UnknownMethod)?;
+        let known = match rule.is_public() {
+            true => self.credentials.nobody(),
+            false => self.credentials.check(peer, request.headers(), rule).await?,
         };
         let (parts, body) = request.into_parts();
         let mut request = Request::from_parts(parts, ahead(body).await?);
@@ -56,7 +57,7 @@ impl Inner {
         let headers = request.headers_mut();
         headers.remove(header::AUTHORIZATION);
         headers.remove(header::COOKIE);
-        headers.insert(name::CONTEXT, known.context());
+        headers.insert(name::CONTEXT, known.context(rule));
         trace.mark(headers);
         // A client that wishes less is cut off by itself and by the service.
         headers.entry(name::GRPC_TIMEOUT).or_insert_with(|| self.timeout.clone());

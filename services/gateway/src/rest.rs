@@ -72,7 +72,7 @@ impl Inner {
             None => Default::default(),
         };
 
-        metadata.insert(CONTEXT, known.context());
+        metadata.insert(CONTEXT, known.context(rule));
         metadata.insert(GRPC_TIMEOUT, self.timeout.clone());
         trace.mark(&mut metadata);
         let call =

@@ -144,7 +144,7 @@ impl World {
             ..Product::default()
         };
         let create = CreateProductRequest { product: Some(product("MASTER")) };
-        let create = rpc::with_token(&platform.minter.mint(&master), create);
+        let create = rpc::with_token(&platform.minter.mint(&master, "catalog"), create);
         let inherited = catalog.create_product(create).await.expect("a product").into_inner().id;
 
         let mut tree = TenantServiceClient::new(platform.transport.clone());
@@ -160,7 +160,7 @@ impl World {
                 ..Business::default()
             };
             let request = CreateBusinessRequest { business: Some(business) };
-            let request = rpc::with_token(&platform.minter.mint(&master), request);
+            let request = rpc::with_token(&platform.minter.mint(&master, "tenant"), request);
             let id = tree.create_business(request).await.expect("a business").into_inner().id;
             let id = BusinessId::parse(&id).expect("an id");
             let path: Vec<BusinessId> = parent.path.iter().copied().chain([id]).collect();
@@ -170,7 +170,7 @@ impl World {
                 product: Some(Product { name: format!("Item {number}"), ..Product::default() }),
                 update_mask: vec!["name".into()],
             };
-            let mut update = rpc::with_token(&platform.minter.mint(&own), update);
+            let mut update = rpc::with_token(&platform.minter.mint(&own, "catalog"), update);
             update.metadata_mut().insert("if-match", "*".parse().expect("a header"));
             catalog.update_product(update).await.expect("an override");
             if chain.len() < LEVELS {
@@ -180,7 +180,7 @@ impl World {
         let lowest = chain.last().expect("levels");
         assert_eq!(lowest.path.len(), LEVELS);
         let create = CreateProductRequest { product: Some(product("OWN")) };
-        let create = rpc::with_token(&platform.minter.mint(lowest), create);
+        let create = rpc::with_token(&platform.minter.mint(lowest, "catalog"), create);
         let own = catalog.create_product(create).await.expect("a product").into_inner().id;
         let lowest = lowest.business;
         World { platform, key, own, inherited, lowest }

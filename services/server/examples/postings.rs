@@ -128,7 +128,7 @@ impl World {
             business: None,
         };
         let principal = platform.tenant.app().authenticate(login).await.expect("it is valid").principal;
-        let token = platform.minter.mint(&principal);
+        let token = platform.minter.mint(&principal, "stock");
         let mut stock = StockServiceClient::new(platform.transport.clone());
         let mut catalog =
             CatalogServiceClient::new(platform.transport.clone()).max_decoding_message_size(usize::MAX);
@@ -140,7 +140,10 @@ impl World {
         for numbers in all.chunks(1_000) {
             let products = numbers.iter().map(|number| product(*number)).collect();
             let made = catalog
-                .batch_create_products(once(&token, BatchCreateProductsRequest { products, atomic: true }))
+                .batch_create_products(once(
+                    &platform.minter.mint(&principal, "catalog"),
+                    BatchCreateProductsRequest { products, atomic: true },
+                ))
                 .await;
             for result in made.expect("products").into_inner().results {
                 let Some(product_result::Result::Product(mut product)) = result.result else {

@@ -1,6 +1,7 @@
 //! A demo tenant with a little of everything, made through the API like any other.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use calendar::Instant;
 use journal::{Env as _, SystemEnv};
@@ -9,7 +10,7 @@ use proto::catalog::v1 as catalog;
 use proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use proto::stock::v1 as stock;
 use proto::stock::v1::stock_service_client::StockServiceClient;
-use rpc::{Principal, Token, Transport};
+use rpc::{Minter, Principal, Transport};
 use tonic::{Request, Status};
 
 use crate::cli::Failure;
@@ -70,7 +71,8 @@ pub(crate) async fn prepare(platform: &Platform, data: &Path) -> Result<String, 
     let demo = Demo {
         catalog: CatalogServiceClient::new(platform.transport.clone()),
         stock: StockServiceClient::new(platform.transport.clone()),
-        token: platform.minter.mint(&principal),
+        minter: Arc::clone(&platform.minter),
+        principal,
         now: SystemEnv.now(),
     };
     demo.fill()
@@ -107,7 +109,8 @@ fn failed(error: &tenant::Error) -> Failure {
 struct Demo {
     catalog: CatalogServiceClient<Transport>,
     stock: StockServiceClient<Transport>,
-    token: Token,
+    minter: Arc<Minter>,
+    principal: Principal,
     now: Instant,
 }
 
@@ -122,8 +125,8 @@ struct Line<'a> {
 }
 
 impl Demo {
-    fn request<T>(&self, key: &str, message: T) -> Request<T> {
-        let mut request = rpc::with_token(&self.token, message);
+    fn request<T>(&self, service: &str, key: &str, message: T) -> Request<T> {
+        let mut request = rpc::with_token(&self.minter.mint(&self.principal, service), message);
         if let Ok(key) = format!("demo-{key}").parse() {
             request.metadata_mut().insert(rpc::header::IDEMPOTENCY_KEY, key);
         }
@@ -138,7 +141,7 @@ impl Demo {
             source_id: id.to_owned(),
             ..Default::default()
         };
-        let last = self.stock.clone().list_movements(self.request("-", ask)).await?.into_inner();
+        let last = self.stock.clone().list_movements(self.request("stock", "-", ask)).await?.into_inner();
         // What people change afterwards stays as it is.
         if !last.movements.is_empty() {
             return Ok(());
@@ -169,13 +172,19 @@ impl Demo {
         let mut variants = Vec::with_capacity(SAMPLES.len());
         for (product, sample) in products.zip(&SAMPLES) {
             let ask = catalog::ListVariantsRequest { sku: sample.0.to_owned(), ..Default::default() };
-            let found = self.catalog.clone().list_variants(self.request("-", ask)).await?.into_inner();
+            let found =
+                self.catalog.clone().list_variants(self.request("catalog", "-", ask)).await?.into_inner();
             if let Some(variant) = found.variants.into_iter().next() {
                 variants.push(variant.id);
                 continue;
             }
             let ask = catalog::CreateProductRequest { product: Some(product) };
-            let made = self.catalog.clone().create_product(self.request(sample.0, ask)).await?.into_inner();
+            let made = self
+                .catalog
+                .clone()
+                .create_product(self.request("catalog", sample.0, ask))
+                .await?
+                .into_inner();
             variants.extend(made.variants.into_iter().map(|variant| variant.id));
         }
         Ok(variants)
@@ -185,7 +194,8 @@ impl Demo {
         let mut places = Vec::with_capacity(LOCATIONS.len());
         for (code, name) in LOCATIONS {
             let ask = stock::ListLocationsRequest { code: code.to_owned(), ..Default::default() };
-            let found = self.stock.clone().list_locations(self.request("-", ask)).await?.into_inner();
+            let found =
+                self.stock.clone().list_locations(self.request("stock", "-", ask)).await?.into_inner();
             if let Some(location) = found.locations.into_iter().next() {
                 places.push(location.id);
                 continue;
@@ -193,14 +203,17 @@ impl Demo {
             let location =
                 stock::Location { code: code.to_owned(), name: name.to_owned(), ..Default::default() };
             let ask = stock::CreateLocationRequest { location: Some(location) };
-            places.push(self.stock.clone().create_location(self.request(code, ask)).await?.into_inner().id);
+            places.push(
+                self.stock.clone().create_location(self.request("stock", code, ask)).await?.into_inner().id,
+            );
         }
         Ok(places)
     }
 
     async fn prices(&self, variants: &[String]) -> Result<(), Status> {
         let ask = catalog::ListPriceListsRequest::default();
-        let lists = self.catalog.clone().list_price_lists(self.request("-", ask)).await?.into_inner();
+        let lists =
+            self.catalog.clone().list_price_lists(self.request("catalog", "-", ask)).await?.into_inner();
         let list = match lists.price_lists.into_iter().find(|list| list.code == PRICES) {
             Some(list) => list.id,
             None => self.price_list().await?,
@@ -211,7 +224,12 @@ impl Demo {
                 variant_id: variant.clone(),
                 ..Default::default()
             };
-            let there = self.catalog.clone().list_price_changes(self.request("-", ask)).await?.into_inner();
+            let there = self
+                .catalog
+                .clone()
+                .list_price_changes(self.request("catalog", "-", ask))
+                .await?
+                .into_inner();
             if !there.changes.is_empty() {
                 continue;
             }
@@ -222,7 +240,10 @@ impl Demo {
                 ..Default::default()
             };
             let ask = catalog::SetPriceRequest { price_list_id: list.clone(), price: Some(price) };
-            self.catalog.clone().set_price(self.request(&format!("price-{}", sample.0), ask)).await?;
+            self.catalog
+                .clone()
+                .set_price(self.request("catalog", &format!("price-{}", sample.0), ask))
+                .await?;
         }
         Ok(())
     }
@@ -236,7 +257,13 @@ impl Demo {
             ..Default::default()
         };
         let ask = catalog::CreatePriceListRequest { price_list: Some(list) };
-        Ok(self.catalog.clone().create_price_list(self.request(PRICES, ask)).await?.into_inner().id)
+        Ok(self
+            .catalog
+            .clone()
+            .create_price_list(self.request("catalog", PRICES, ask))
+            .await?
+            .into_inner()
+            .id)
     }
 
     /// Four weeks: receipts in the warehouse, transfers to the shops, sales, a breakage.
@@ -283,7 +310,8 @@ impl Demo {
         // The dates depend on today, so the key does too; what is posted already is known by its source line.
         let key = format!("history-{}-{}", movements.len(), self.now.unix_micros());
         let ask = stock::BatchPostMovementsRequest { movements, atomic: false, omit_movements: true };
-        let answer = self.stock.clone().batch_post_movements(self.request(&key, ask)).await?.into_inner();
+        let answer =
+            self.stock.clone().batch_post_movements(self.request("stock", &key, ask)).await?.into_inner();
         for result in answer.results {
             match result.result {
                 Some(stock::posting_result::Result::Problem(problem))

@@ -117,7 +117,7 @@ async fn internal_calls_do_not_exist_outside() {
 
     // A genuine context of the platform itself, as if it had leaked.
     let permissions = Permissions::parse(["internal.gateway", "*"]).expect("permissions");
-    let token = world.platform.minter.mint(&Principal::platform("gateway", permissions));
+    let token = world.platform.minter.mint(&Principal::platform("gateway", permissions), "tenant");
     let context = token.header();
     for rpc in &internal {
         assert!(rpc.rule.permission.starts_with("internal."));

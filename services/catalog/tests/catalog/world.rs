@@ -83,7 +83,7 @@ impl World {
     }
 
     pub(crate) fn request<T>(&self, caller: &Caller, message: T) -> Request<T> {
-        rpc::with_token(&self.minter.mint(&caller.0), message)
+        rpc::with_token(&self.minter.mint(&caller.0, "catalog"), message)
     }
 
     pub(crate) fn keyed<T>(&self, caller: &Caller, key: &str, message: T) -> Request<T> {

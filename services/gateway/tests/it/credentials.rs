@@ -82,14 +82,15 @@ async fn another_address_is_another_question() {
 #[tokio::test]
 async fn a_context_from_outside_is_ignored() {
     let world = World::new();
-    let token = world.minter.mint(&Principal {
+    let intruder = Principal {
         tenant: ids::TenantId::new(NOW, [9; 10]),
         business: ids::BusinessId::new(NOW, [9; 10]),
         path: std::sync::Arc::from([ids::BusinessId::new(NOW, [9; 10])]),
         actor: Actor::new(ActorKind::User, "intruder"),
         permissions: Permissions::parse(["*"]).unwrap(),
         secret: [0; 32],
-    });
+    };
+    let token = world.minter.mint(&intruder, "tenant");
     let token = format!("cp-context-bin: {}", token.header().to_str().unwrap());
     let answer = world.post("", &[&token]).await;
     assert_eq!(answer.json["movements"][0]["businessId"], business().to_string());

@@ -24,14 +24,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let permissions = Permissions::parse(["location.read", "product.*", "stock.post", "stock.read"]);
     let permissions = permissions.ok_or("permissions")?;
     let mint = |number: u32| {
-        minter.mint(&Principal {
+        let principal = Principal {
             tenant: TenantId::from_bytes([1; 16]),
             business: BusinessId::from_bytes([2; 16]),
             path: std::sync::Arc::from([BusinessId::from_bytes([2; 16])]),
             actor: Actor::new(ActorKind::ApiKey, format!("key_{number}")),
             permissions: permissions.clone(),
             secret: [7; 32],
-        })
+        };
+        minter.mint(&principal, "stock")
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let mut call = |token: &Token| -> Result<Duration, Box<dyn Error>> {

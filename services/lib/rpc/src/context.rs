@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use ids::{BusinessId, TenantId};
 
 use crate::header::name;
@@ -191,14 +191,10 @@ pub struct Ctx {
     pub request_id: Option<Arc<str>>,
     /// W3C trace context.
     pub traceparent: Option<Arc<str>>,
-    /// The signed context itself, for [`crate::forward`].
-    pub(crate) token: Option<HeaderValue>,
 }
 
 impl Ctx {
     /// Makes a context without a request: bootstrap, background work, tests of use cases.
-    ///
-    /// It carries no signed context, so [`crate::forward`] sends none.
     pub fn internal(principal: Principal) -> Self {
         Ctx {
             tenant: principal.tenant,
@@ -212,7 +208,6 @@ impl Ctx {
             if_match: None,
             request_id: None,
             traceparent: None,
-            token: None,
         }
     }
 
@@ -230,7 +225,6 @@ impl Ctx {
             if_match: text(name::IF_MATCH),
             request_id: text(name::REQUEST_ID),
             traceparent: text(name::TRACEPARENT),
-            token: Some(verified.token.clone()),
         }
     }
 
@@ -336,7 +330,7 @@ mod tests {
     #[test]
     fn a_wish_beyond_the_limit_is_cut() {
         let mut headers = HeaderMap::new();
-        headers.insert(header::GRPC_TIMEOUT, HeaderValue::from_static("2H"));
+        headers.insert(header::GRPC_TIMEOUT, http::HeaderValue::from_static("2H"));
         let left = deadline(&headers).map(|at| at.saturating_duration_since(Instant::now()));
         assert!(left.is_some_and(|left| left <= DEADLINE_MAX));
     }

@@ -71,6 +71,10 @@ impl Guard {
         let token = headers.get(&name::CONTEXT).ok_or(Refused::Unauthenticated)?;
         let verified = self.verifier.verify(token)?;
         let (path, rule) = proto::rules().get_key_value(path).ok_or(Refused::UnknownMethod)?;
+        // One that was meant for another service was taken from there.
+        if *verified.audience != *rule.service {
+            return Err(Refused::Unauthenticated.into());
+        }
         verified.bars.check(rule)?;
         let admitted = || Admitted { ctx: Ctx::of_request(&verified, headers), path, rule };
         if !verified.may(rule) {
@@ -226,6 +230,11 @@ mod tests {
     const UPDATE: &str = "/cargopilot.tenant.v1.TenantService/UpdateBusiness";
     const AUTHENTICATE: &str = "/cargopilot.tenant.v1.TenantService/Authenticate";
 
+    /// Whom the context of a call is meant for; for what is no method, somebody.
+    fn service_of(path: &str) -> &str {
+        proto::rules().get(path).map_or("stock", |rule| &rule.service)
+    }
+
     struct World {
         minter: Minter,
         guard: Guard,
@@ -255,14 +264,15 @@ mod tests {
             permissions: &str,
             headers: &[(&'static str, &str)],
         ) -> Result<Ctx, String> {
-            let token = self.minter.mint(&Principal {
+            let principal = Principal {
                 tenant: TenantId::from_bytes([1; 16]),
                 business: BusinessId::from_bytes([2; 16]),
                 path: std::sync::Arc::from([BusinessId::from_bytes([2; 16])]),
                 actor: Actor::new(kind, "key_a"),
                 permissions: Permissions::parse(permissions.split_whitespace()).unwrap(),
                 secret: [7; 32],
-            });
+            };
+            let token = self.minter.mint(&principal, service_of(path));
             let mut request = Request::builder().uri(path).header(header::CONTEXT, token.header());
             for (name, value) in headers {
                 request = request.header(*name, *value);
@@ -343,14 +353,15 @@ mod tests {
         const CREATE: &str = "/cargopilot.tenant.v1.TenantService/CreateApiKey";
         let world = World::new();
         let send = async |actor: Actor, path: &str| {
-            let token = world.minter.mint(&Principal {
+            let principal = Principal {
                 tenant: TenantId::from_bytes([1; 16]),
                 business: BusinessId::from_bytes([2; 16]),
                 path: Arc::from([BusinessId::from_bytes([2; 16])]),
                 actor,
                 permissions: Permissions::parse(["*"]).unwrap(),
                 secret: [7; 32],
-            });
+            };
+            let token = world.minter.mint(&principal, service_of(path));
             let request = Request::builder().uri(path).header(header::CONTEXT, token.header());
             world.send(request.body(()).unwrap()).await.map(|ctx| ctx.actor)
         };
@@ -438,14 +449,15 @@ mod tests {
             answer
         };
         let check = async |kind: ActorKind, answer: Response<()>, lines: usize| {
-            let token = world.minter.mint(&Principal {
+            let principal = Principal {
                 tenant: TenantId::from_bytes([1; 16]),
                 business: BusinessId::from_bytes([2; 16]),
                 path: std::sync::Arc::from([BusinessId::from_bytes([2; 16])]),
                 actor: Actor::new(kind, "key_a"),
                 permissions: Permissions::parse(["*"]).unwrap(),
                 secret: [7; 32],
-            });
+            };
+            let token = world.minter.mint(&principal, "tenant");
             let request = Request::builder().uri(GET).header(header::CONTEXT, token.header()).body(());
             let expected = answer.headers().clone();
             let mut service =
@@ -473,16 +485,44 @@ mod tests {
         assert_eq!(world.send(bare).await.unwrap_err(), "UNAUTHENTICATED");
 
         let stranger = World::new();
-        let token = stranger.minter.mint(&Principal {
+        let principal = Principal {
             tenant: TenantId::from_bytes([1; 16]),
             business: BusinessId::from_bytes([2; 16]),
             path: std::sync::Arc::from([BusinessId::from_bytes([2; 16])]),
             actor: Actor::new(ActorKind::System, "stranger"),
             permissions: Permissions::parse(["*"]).unwrap(),
             secret: [0; 32],
-        });
+        };
+        let token = stranger.minter.mint(&principal, "tenant");
         let forged = Request::builder().uri(GET).header(header::CONTEXT, token.header()).body(()).unwrap();
         assert_eq!(world.send(forged).await.unwrap_err(), "UNAUTHENTICATED");
+    }
+
+    /// OWASP 2: a context that one service got opens no other one, whatever its permissions.
+    #[tokio::test]
+    async fn a_context_opens_the_service_that_it_is_meant_for_only() {
+        let world = World::new();
+        let principal = Principal {
+            tenant: TenantId::from_bytes([1; 16]),
+            business: BusinessId::from_bytes([2; 16]),
+            path: Arc::from([BusinessId::from_bytes([2; 16])]),
+            actor: Actor::new(ActorKind::ApiKey, "key_a"),
+            permissions: Permissions::parse(["*"]).unwrap(),
+            secret: [7; 32],
+        };
+        for audience in ["stock", "tenant", "catalog", "audit", "stoc", "Stock", "*", ""] {
+            let token = world.minter.mint(&principal, audience);
+            for (path, rule) in proto::rules().iter().filter(|(_, rule)| rule.http.is_some()) {
+                let request = Request::builder().uri(path).header(header::CONTEXT, token.header());
+                let request = request.header(header::IDEMPOTENCY_KEY, "k").header(header::IF_MATCH, "\"3\"");
+                let found = world.send(request.body(()).unwrap()).await.map(drop);
+                let expected = match audience == rule.service {
+                    true => Ok(()),
+                    false => Err("UNAUTHENTICATED".to_owned()),
+                };
+                assert_eq!(found, expected, "{audience:?} at {path}");
+            }
+        }
     }
 
     #[tokio::test]
@@ -505,9 +545,11 @@ mod tests {
         assert_eq!(ctx.traceparent.as_deref(), Some("00-1-2-01"));
         assert!(ctx.remaining().is_some_and(|left| left.as_secs() <= 5));
 
-        let sent_on = crate::forward(&ctx, ());
+        let permissions = Permissions::parse(["*.read"]).unwrap();
+        let system = crate::System::new(Arc::new(world.minter), "stock", permissions);
+        let sent_on = system.request(&ctx, "catalog", ());
         let headers = sent_on.metadata().as_ref();
-        assert_eq!(headers.get(header::CONTEXT), ctx.token.as_ref());
+        assert!(headers.contains_key(header::CONTEXT));
         assert_eq!(headers[header::REQUEST_ID], "req_1");
         assert!(headers.contains_key(header::GRPC_TIMEOUT));
         assert!(!headers.contains_key(header::IDEMPOTENCY_KEY));

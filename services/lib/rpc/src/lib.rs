@@ -3,7 +3,7 @@
 //! In reading order: [`Ctx`] (who calls, for which tenant, how long), [`Permissions`],
 //! [`Minter`] and [`Verifier`] (the signed context), [`Guard`] (enforces the rule of every method, and has
 //! an [`AccessLog`] write down what the contract wants to be seen),
-//! [`open`] and [`status`] (the two ends of a handler), [`Transport`] and [`forward`] (calling
+//! [`open`] and [`status`] (the two ends of a handler), [`Transport`] and [`System`] (calling
 //! another service, in this process or over the network), [`PageToken`], [`meta`] (what the journal
 //! notes about a request), [`Remembered`] (answers that are used again for a while), [`fingerprint`] and [`key_hash`].
 
@@ -34,12 +34,12 @@ pub use etag::etag;
 pub use guard::{Guard, Guarded, open};
 pub use hash::{fingerprint, key_hash};
 pub use meta::meta;
-pub use outgoing::{System, forward, respond, with_token};
+pub use outgoing::{System, respond, with_token};
 pub use page::{PageToken, page_size};
 pub use permissions::Permissions;
 pub use refused::Refused;
 pub use remembered::Remembered;
-pub use signed::{AUDIENCE, Clock, MintError, Minter, Token, VALIDITY_MS, Verifier, wall_clock};
+pub use signed::{Clock, MintError, Minter, Token, VALIDITY_MS, Verifier, wall_clock};
 pub use status::{item_problem, pointer, status};
 pub use transport::{Services, Transport, TransportError, local, remote};
 pub use unknown_id::{is_unknown_id, respond_items};

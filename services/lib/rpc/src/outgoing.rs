@@ -14,19 +14,6 @@ const REUSE_MS: u64 = 20_000;
 /// Contexts kept per [`System`].
 const MINTED_MAX: usize = 1_000;
 
-/// Makes a request to another service in the name of the caller: same context, same request id,
-/// what is left of its time. The idempotency key stays behind: it names the caller's mutation, not
-/// this one.
-pub fn forward<T>(ctx: &Ctx, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    let headers = request.metadata_mut().as_mut();
-    if let Some(token) = &ctx.token {
-        headers.insert(header::CONTEXT, token.clone());
-    }
-    carry_on(ctx, headers);
-    request
-}
-
 /// Makes a request with a given context: how the gateway calls for a client.
 pub fn with_token<T>(token: &Token, message: T) -> Request<T> {
     let mut request = Request::new(message);
@@ -62,6 +49,9 @@ fn timeout(left: Duration) -> HeaderValue {
     HeaderValue::try_from(text).expect("digits and a letter are a header value")
 }
 
+/// The service that is asked, the tenant, and the path of the business.
+type Scope = (&'static str, TenantId, Arc<[BusinessId]>);
+
 /// Calls of a service on its own account: with permissions that the caller may lack, in the
 /// caller's tenant and business. Only for what the caller's own permission implies, for example
 /// reading the unit factors of a variant while posting its movement.
@@ -69,8 +59,7 @@ pub struct System {
     minter: Arc<Minter>,
     actor: Actor,
     permissions: Permissions,
-    /// By tenant and path of the business.
-    minted: Remembered<(TenantId, Arc<[BusinessId]>), Token>,
+    minted: Remembered<Scope, Token>,
 }
 
 impl System {
@@ -85,18 +74,21 @@ impl System {
         self.minter.clock()
     }
 
-    /// Makes a request in the tenant and business of `ctx`.
-    pub fn request<T>(&self, ctx: &Ctx, message: T) -> Request<T> {
-        let scope = (ctx.tenant, Arc::clone(&ctx.path));
+    /// Makes a request to a service (named as in [`proto::MethodRule::service`]) in the tenant and business of `ctx`:
+    /// same request id, what is left of its time. The idempotency key stays behind: it names the caller's mutation,
+    /// not this one.
+    pub fn request<T>(&self, ctx: &Ctx, service: &'static str, message: T) -> Request<T> {
+        let scope = (service, ctx.tenant, Arc::clone(&ctx.path));
         let token = self.minted.get(&scope).unwrap_or_else(|| {
-            let token = self.minter.mint(&Principal {
+            let principal = Principal {
                 tenant: ctx.tenant,
                 business: ctx.business,
                 path: Arc::clone(&ctx.path),
                 actor: self.actor.clone(),
                 permissions: self.permissions.clone(),
                 secret: *ctx.secret,
-            });
+            };
+            let token = self.minter.mint(&principal, service);
             self.minted.insert(scope, token.clone());
             token
         });

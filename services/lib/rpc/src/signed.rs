@@ -19,8 +19,6 @@ use crate::{Actor, ActorKind, Bars, Permissions, Principal, Refused, Session};
 
 /// How long a signed context is valid.
 pub const VALIDITY_MS: u64 = 60_000;
-/// Whom contexts are meant for: the services of one cluster.
-pub const AUDIENCE: &str = "cluster";
 /// Longest signed context that is looked at, encoded.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// Verified contexts kept, about 1 KiB each.
@@ -42,6 +40,7 @@ pub fn wall_clock() -> Clock {
 /// What is signed.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct SignedContext {
+    /// The one service that may act on it.
     #[prost(string, tag = "1")]
     pub(crate) audience: String,
     #[prost(uint64, tag = "2")]
@@ -125,18 +124,19 @@ impl Minter {
         self.key.verifying_key().to_bytes()
     }
 
-    /// Signs the context of a principal; it is valid for [`VALIDITY_MS`]. About 30 us: keep it for
-    /// 20 s per credential, so that a call that begins with it can still end with it.
-    pub fn mint(&self, principal: &Principal) -> Token {
-        self.mint_barred(principal, Bars::default())
+    /// Signs the context of a principal for one service, named as in [`proto::MethodRule::service`]: another
+    /// refuses it. It is valid for [`VALIDITY_MS`]. About 30 us: keep it for 20 s per credential, so that a call
+    /// that begins with it can still end with it.
+    pub fn mint(&self, principal: &Principal, service: &str) -> Token {
+        self.mint_barred(principal, Bars::default(), service)
     }
 
     /// Signs the context of a principal of whom some calls are refused.
-    pub fn mint_barred(&self, principal: &Principal, bars: Bars) -> Token {
+    pub fn mint_barred(&self, principal: &Principal, bars: Bars, service: &str) -> Token {
         let now = (self.clock)();
         let session = principal.actor.session.as_ref();
         let context = SignedContext {
-            audience: AUDIENCE.to_owned(),
+            audience: service.to_owned(),
             issued_ms: now,
             expires_ms: now + VALIDITY_MS,
             tenant: principal.tenant.as_bytes().to_vec(),
@@ -165,6 +165,8 @@ impl Minter {
 
 /// A context whose signature was checked.
 pub(crate) struct Verified {
+    /// The service that it is meant for.
+    pub(crate) audience: Box<str>,
     pub(crate) tenant: TenantId,
     pub(crate) business: BusinessId,
     pub(crate) path: Arc<[BusinessId]>,
@@ -172,7 +174,6 @@ pub(crate) struct Verified {
     pub(crate) permissions: Arc<Permissions>,
     pub(crate) secret: Arc<[u8; 32]>,
     pub(crate) bars: Bars,
-    pub(crate) token: HeaderValue,
     pub(crate) decided: Decided,
     expires_ms: u64,
 }
@@ -222,21 +223,20 @@ impl Verifier {
         }
         let context = SignedContext::decode(body).ok()?;
         let in_time = context.issued_ms <= now + CLOCK_SKEW_MS && now < context.expires_ms;
-        if context.audience != AUDIENCE || !in_time || context.actor_id.is_empty() {
+        if context.audience.is_empty() || !in_time || context.actor_id.is_empty() {
             return None;
         }
         let path = context.path.into_iter().map(|id| Some(BusinessId::from_bytes(id.try_into().ok()?)));
         let path: Arc<[BusinessId]> = path.collect::<Option<_>>()?;
         // A bar that is not known here bars nothing that it should: better none passes.
         let bars = Bars::parse(&context.bars)?;
-        let mut token = token.clone();
-        token.set_sensitive(true);
         let mut actor = Actor::new(ActorKind::parse(&context.actor_kind)?, context.actor_id);
         if !context.session.is_empty() {
             let proven_until_ms = context.proven_until_ms;
             actor.session = Some(Session { id: context.session.into(), proven_until_ms });
         }
         Some(Verified {
+            audience: context.audience.into(),
             tenant: TenantId::from_bytes(context.tenant.try_into().ok()?),
             business: *path.last()?,
             path,
@@ -244,7 +244,6 @@ impl Verifier {
             permissions: Arc::new(Permissions::parse(&context.permissions)?),
             secret: Arc::new(context.secret.try_into().ok()?),
             bars,
-            token,
             decided: Decided::default(),
             expires_ms: context.expires_ms,
         })
@@ -282,9 +281,10 @@ mod tests {
     fn what_is_minted_is_read_back() {
         let minter = Minter::from_seed(&[3; 32], fixed(NOW));
         let verifier = Verifier::new(&[minter.public_key()], fixed(NOW));
-        let token = minter.mint(&principal());
+        let token = minter.mint(&principal(), "stock");
         for _ in 0..2 {
             let verified = verifier.verify(&token.header()).unwrap();
+            assert_eq!(&*verified.audience, "stock");
             assert_eq!(verified.tenant, principal().tenant);
             assert_eq!(verified.business, principal().business);
             assert_eq!(verified.path, principal().path);
@@ -300,7 +300,7 @@ mod tests {
         let now = Arc::new(AtomicU64::new(NOW));
         let clock = Arc::clone(&now);
         let verifier = Verifier::new(&[minter.public_key()], Arc::new(move || clock.load(Ordering::Relaxed)));
-        let token = minter.mint(&principal()).header();
+        let token = minter.mint(&principal(), "stock").header();
 
         assert!(verifier.verify(&token).is_ok());
         now.store(NOW + VALIDITY_MS - 1, Ordering::Relaxed);
@@ -313,7 +313,7 @@ mod tests {
     fn a_changed_bit_anywhere_is_refused() {
         let minter = Minter::from_seed(&[3; 32], fixed(NOW));
         let verifier = Verifier::new(&[minter.public_key()], fixed(NOW));
-        let good = STANDARD_NO_PAD.decode(minter.mint(&principal()).header().as_bytes()).unwrap();
+        let good = STANDARD_NO_PAD.decode(minter.mint(&principal(), "stock").header().as_bytes()).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1;
@@ -327,12 +327,12 @@ mod tests {
         let minter = Minter::from_seed(&[3; 32], fixed(NOW));
         let verifier = Verifier::new(&[minter.public_key()], fixed(NOW));
         let stranger = Minter::from_seed(&[4; 32], fixed(NOW));
-        assert!(refused(&verifier, &stranger.mint(&principal()).header()));
+        assert!(refused(&verifier, &stranger.mint(&principal(), "stock").header()));
         let from_the_future = Minter::from_seed(&[3; 32], fixed(NOW + CLOCK_SKEW_MS + 1));
-        assert!(refused(&verifier, &from_the_future.mint(&principal()).header()));
+        assert!(refused(&verifier, &from_the_future.mint(&principal(), "stock").header()));
 
         let good = SignedContext {
-            audience: AUDIENCE.to_owned(),
+            audience: "stock".to_owned(),
             issued_ms: NOW,
             expires_ms: NOW + 1,
             tenant: vec![1; 16],
@@ -347,7 +347,7 @@ mod tests {
         };
         assert!(!refused(&verifier, &minter.sign(&good).header()));
         for bad in [
-            SignedContext { audience: "elsewhere".to_owned(), ..good.clone() },
+            SignedContext { audience: String::new(), ..good.clone() },
             SignedContext { expires_ms: NOW, ..good.clone() },
             SignedContext { tenant: vec![1; 15], ..good.clone() },
             SignedContext { path: vec![], ..good.clone() },

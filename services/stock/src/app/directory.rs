@@ -19,6 +19,9 @@ use crate::domain::location::virtual_id;
 use crate::domain::movement::{Facts, Method};
 use crate::error::Error;
 
+/// The services that are asked, as the contract names them.
+const TENANT: &str = "tenant";
+const CATALOG: &str = "catalog";
 /// How long the settings of a business are used again.
 const BUSINESS_TTL_MS: u64 = 5_000;
 /// Businesses and opened items that are remembered.
@@ -91,7 +94,7 @@ impl Directory {
     async fn ask_business(&self, ctx: &Ctx) -> Result<Arc<Business>, Error> {
         let ask = tenant::GetBusinessRequest { business_id: ctx.business.to_string() };
         let mut client = self.tenant.clone();
-        let answer = client.get_business(self.system.request(ctx, ask)).await;
+        let answer = client.get_business(self.system.request(ctx, TENANT, ask)).await;
         let business = answer.map_err(|status| failed("tenant", &status))?.into_inner();
         let business = Arc::new(Business {
             currency: Currency::parse(&business.base_currency).map_err(|_| Error::Unprepared)?,
@@ -118,7 +121,7 @@ impl Directory {
     pub(crate) async fn variant(&self, ctx: &Ctx, variant: VariantId) -> Result<catalog::Variant, Error> {
         let ask = catalog::GetVariantRequest { variant_id: variant.to_string() };
         let mut client = self.catalog.clone();
-        let answer = client.get_variant(self.system.request(ctx, ask)).await;
+        let answer = client.get_variant(self.system.request(ctx, CATALOG, ask)).await;
         Ok(answer.map_err(|status| failed("catalog", &status))?.into_inner())
     }
 
@@ -152,7 +155,8 @@ impl Directory {
             .integral
             .get_or_try_init(|| async {
                 let mut client = self.catalog.clone();
-                let answer = client.list_units(self.system.request(ctx, catalog::ListUnitsRequest {})).await;
+                let answer =
+                    client.list_units(self.system.request(ctx, CATALOG, catalog::ListUnitsRequest {})).await;
                 let answer = answer.map_err(|status| failed("catalog", &status))?.into_inner();
                 Ok::<_, Error>(answer.units.into_iter().map(|unit| (unit.code, unit.integral)).collect())
             })

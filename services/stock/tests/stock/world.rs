@@ -179,7 +179,7 @@ impl<'a> Shop<'a> {
     }
 
     fn request<T>(&self, message: T, headers: &[(&'static str, &str)]) -> Request<T> {
-        let mut request = rpc::with_token(&self.world.minter.mint(&self.caller), message);
+        let mut request = rpc::with_token(&self.world.minter.mint(&self.caller, "stock"), message);
         for (name, value) in headers {
             request.metadata_mut().insert(*name, value.parse().unwrap());
         }

@@ -88,7 +88,7 @@ impl World {
             business_id: business.to_string(),
             ..AuthenticateRequest::default()
         };
-        let request = rpc::with_token(&self.minter.mint(&gateway), request);
+        let request = rpc::with_token(&self.minter.mint(&gateway, "tenant"), request);
         let answer = self.client.clone().authenticate(request).await?.into_inner();
         Ok(Principal::try_from(answer).unwrap())
     }
@@ -104,14 +104,14 @@ impl World {
             peer_ip: peer.to_owned(),
             ..Default::default()
         };
-        let request = rpc::with_token(&self.minter.mint(&gateway), request);
+        let request = rpc::with_token(&self.minter.mint(&gateway, "tenant"), request);
         Ok(self.client.clone().authenticate(request).await?.into_inner())
     }
 
     /// What the gateway does with a call that needs no credential.
     pub(crate) fn public<T>(&self, message: T) -> Request<T> {
         let permissions = Permissions::parse(["public.accept", "public.sign_in"]).unwrap();
-        rpc::with_token(&self.minter.mint(&Principal::platform("gateway", permissions)), message)
+        rpc::with_token(&self.minter.mint(&Principal::platform("gateway", permissions), "tenant"), message)
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -119,7 +119,7 @@ impl World {
     }
 
     pub(crate) fn request<T>(&self, caller: &Principal, message: T) -> Request<T> {
-        rpc::with_token(&self.minter.mint(caller), message)
+        rpc::with_token(&self.minter.mint(caller, "tenant"), message)
     }
 
     pub(crate) async fn create(
