@@ -34,6 +34,9 @@ pub struct MethodRule {
     pub step_up: bool,
     /// Whether neither plan nor standing of the tenant is against it.
     pub ungated: bool,
+    /// Limits of a grant (`location`, `category`, `amount`) that it keeps to, or that say nothing about what it
+    /// touches: a grant with another limit does not count for it.
+    pub limits: Vec<String>,
     /// Its REST route; `internal.*` RPCs have none.
     pub http: Option<Route>,
 }
@@ -158,8 +161,20 @@ fn rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<MethodRule, 
         audited_read: boolean(&rule, "audited_read"),
         step_up: boolean(&rule, "step_up"),
         ungated: boolean(&rule, "ungated"),
+        limits: limits(&rule)?,
         http,
     })
+}
+
+/// What a grant can be limited by.
+const LIMITS: [&str; 3] = ["location", "category", "amount"];
+
+fn limits(rule: &DynamicMessage) -> Result<Vec<String>, String> {
+    let limits = strings(rule, "limits");
+    match limits.iter().find(|limit| !LIMITS.contains(&limit.as_str())) {
+        Some(unknown) => Err(format!("names the limit {unknown:?}: there are {LIMITS:?}")),
+        None => Ok(limits),
+    }
 }
 
 /// `stock` of `cargopilot.stock.v1.StockService`: a service is a package.

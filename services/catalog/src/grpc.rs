@@ -72,10 +72,11 @@ impl CatalogService for Service {
         let results = self.catalog.create_products(&ctx, items, atomic).await.map_err(rpc::status)?;
         let replayed = results.iter().all(|result| result.as_ref().is_ok_and(|saved| saved.replayed));
         let answer = convert::results(&results);
-        let names_unknown = answer.results.iter().any(|result| {
-            matches!(&result.result, Some(product_result::Result::Problem(problem)) if rpc::is_unknown_id(problem))
+        let refused = answer.results.iter().find_map(|result| match &result.result {
+            Some(product_result::Result::Problem(problem)) => rpc::noted_problem(problem),
+            _ => None,
         });
-        Ok(rpc::respond_items(answer, replayed, names_unknown))
+        Ok(rpc::respond_items(answer, replayed, refused))
     }
 
     async fn get_product(&self, request: Request<GetProductRequest>) -> Answer<Product> {

@@ -55,7 +55,7 @@ impl Inner {
             false => self.credentials.check_http(peer, &parts.method, &parts.headers, rule).await?,
         };
         known.bars().check(rule).map_err(Error::from)?;
-        let given = match known.permissions().allows(&rule.permission) {
+        let given = match known.permissions().lets_call(rule) {
             true => {
                 let metadata = named(&parts.headers, rule)?;
                 Some((metadata, read(&parts.headers, body, operation).await?))

@@ -73,6 +73,8 @@ pub struct Platform {
     pub transport: Transport,
     /// The public door.
     pub gateway: Gateway,
+    /// The way from tenant to stock, kept open.
+    _places: Arc<tenant::Places>,
 }
 
 impl Platform {
@@ -113,6 +115,8 @@ impl Platform {
         let stock = stock::service(parts.stock, env, transport.clone(), transport, system);
         let asked = asked.and(guard.layer(stock)).and(guard.layer(audit.server()));
         let transport = rpc::local(asked);
+        let needs = Permissions::parse(tenant::NEEDS).ok_or("the permissions of tenant are malformed")?;
+        let places = tenant.ask_stock(transport.clone(), System::new(Arc::clone(&minter), "tenant", needs));
 
         let gateway = Gateway::new(gateway::Parts {
             config: parts.gateway,
@@ -123,7 +127,7 @@ impl Platform {
             version: env!("CARGO_PKG_VERSION"),
         });
         let gateway = gateway.map_err(|error| error.to_string())?;
-        Ok(Platform { tenant, audit, minter, transport, gateway })
+        Ok(Platform { tenant, audit, minter, transport, gateway, _places: places })
     }
 }
 

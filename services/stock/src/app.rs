@@ -3,6 +3,7 @@
 mod balances;
 mod directory;
 mod history;
+pub(crate) mod limits;
 mod locations;
 mod places;
 pub(crate) mod post;

@@ -6,6 +6,7 @@ use proto::stock::v1::stock_service_server::StockService;
 use rpc::Ctx;
 use tonic::{Request, Response, Status};
 
+use crate::app::limits::only_here;
 use crate::app::{Stock, post};
 use crate::convert;
 use crate::edge;
@@ -61,10 +62,11 @@ impl StockService for Stock {
             }),
         });
         let answer = pb::BatchCreateLocationsResponse { results: results.collect() };
-        let names_unknown = answer.results.iter().any(|result| {
-            matches!(&result.result, Some(pb::location_result::Result::Problem(problem)) if rpc::is_unknown_id(problem))
+        let refused = answer.results.iter().find_map(|result| match &result.result {
+            Some(pb::location_result::Result::Problem(problem)) => rpc::noted_problem(problem),
+            _ => None,
         });
-        Ok(rpc::respond_items(answer, replayed, names_unknown))
+        Ok(rpc::respond_items(answer, replayed, refused))
     }
 
     async fn get_location(&self, request: Request<pb::GetLocationRequest>) -> Answer<pb::Location> {
@@ -72,6 +74,7 @@ impl StockService for Stock {
         let id =
             convert::id("location_id", &request.location_id, ids::LocationId::parse).map_err(rpc::status)?;
         let (location, revision) = self.location(&ctx, id).await.map_err(rpc::status)?;
+        self.within(&ctx, &[id], None).await.map_err(rpc::status)?;
         Ok(Response::new(convert::location(&location, revision)))
     }
 
@@ -146,11 +149,12 @@ impl StockService for Stock {
                 }),
             });
         }
-        let names_unknown = answers.iter().any(|answer| {
-            matches!(&answer.result, Some(pb::posting_result::Result::Problem(problem)) if rpc::is_unknown_id(problem))
+        let refused = answers.iter().find_map(|answer| match &answer.result {
+            Some(pb::posting_result::Result::Problem(problem)) => rpc::noted_problem(problem),
+            _ => None,
         });
         let answer = pb::BatchPostMovementsResponse { results: answers };
-        Ok(rpc::respond_items(answer, replayed, names_unknown))
+        Ok(rpc::respond_items(answer, replayed, refused))
     }
 
     async fn reverse_movement(&self, request: Request<pb::ReverseMovementRequest>) -> Answer<pb::Posting> {
@@ -212,7 +216,7 @@ impl Stock {
         let mut movements = Vec::with_capacity(done.movements.len());
         for posted in &done.movements {
             let links = self.links(ctx, done.item, &posted.event, None).await.map_err(Error::after_commit)?;
-            movements.push(convert::movement(posted, &done.facts, links));
+            movements.push(only_here(ctx, convert::movement(posted, &done.facts, links)));
         }
         Ok(pb::Posting { movements, replayed: done.replayed })
     }

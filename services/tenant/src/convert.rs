@@ -261,6 +261,7 @@ pub(crate) fn caller(ctx: &rpc::Ctx, role: Option<Role>) -> wire::Caller {
         principal: Some((&ctx.actor).into()),
         role: role.map(|role| role.code().to_owned()).unwrap_or_default(),
         permissions: ctx.permissions.members().collect(),
+        limited: ctx.permissions.limited().iter().map(Into::into).collect(),
     }
 }
 
@@ -272,6 +273,7 @@ pub(crate) fn authenticated(authenticated: Authenticated) -> wire::AuthenticateR
         business_id: principal.business.to_string(),
         principal: Some((&principal.actor).into()),
         permissions: principal.permissions.members().collect(),
+        limited: principal.permissions.limited().iter().map(Into::into).collect(),
         role: authenticated.role.code().to_owned(),
         expires_at: authenticated.expires_at.map(timestamp),
         bars: authenticated.bars.reasons(),

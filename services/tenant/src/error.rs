@@ -72,6 +72,12 @@ pub enum Error {
         /// Its code.
         code: &'static str,
     },
+    /// Another service did not answer.
+    #[error("'{service}' is not available, try again")]
+    Dependency {
+        /// Which.
+        service: &'static str,
+    },
     /// The principal has as many assignments as one can have.
     #[error("a principal has at most '{max}' assignments, revoke one first")]
     TooManyAssignments {
@@ -158,7 +164,7 @@ impl Problem for Error {
             Error::EmailTaken => Code::AlreadyExists,
             Error::LastOwner | Error::TooManyOwners { .. } | Error::UsersOnly => Code::FailedPrecondition,
             Error::TooManyFailures { .. } => Code::ResourceExhausted,
-            Error::Busy => Code::Unavailable,
+            Error::Busy | Error::Dependency { .. } => Code::Unavailable,
             Error::KeyEnded | Error::KeyChainTooLong { .. } => Code::FailedPrecondition,
             Error::InvalidCredentials => Code::Unauthenticated,
             Error::Invalid(error) => error.code(),
@@ -180,6 +186,7 @@ impl Problem for Error {
             Error::PermissionEscalation { .. } | Error::GrantEscalation { .. } => "PERMISSION_ESCALATION",
             Error::SystemRole { .. } => "SYSTEM_ROLE",
             Error::TooManyAssignments { .. } => "TOO_MANY_ASSIGNMENTS",
+            Error::Dependency { .. } => "UNAVAILABLE",
             Error::KeyEnded => "KEY_ENDED",
             Error::EmailTaken => "EMAIL_TAKEN",
             Error::LastOwner => "LAST_OWNER",

@@ -22,13 +22,13 @@ use proto::tenant::v1::account_service_server::AccountServiceServer;
 use proto::tenant::v1::identity_service_server::IdentityServiceServer;
 use proto::tenant::v1::operator_access_service_server::OperatorAccessServiceServer;
 use proto::tenant::v1::tenant_service_server::TenantServiceServer;
-use rpc::{Guard, Guarded};
+use rpc::{Guard, Guarded, System, Transport};
 use tower::Layer as _;
 
 pub use app::{
     ASSIGNMENTS_MAX, AnyRole, App, Assigned, Authenticated, BootstrapTenant, Bootstrapped, CallerRole,
     CreateApiKey, CreateAssignment, CreateBusiness, CreatedKey, Enrolled, Explained, Explanation, Gate,
-    Invite, Invited, Login, Page, Proof, SignIn, SignedIn, Source, Tenancy, Who,
+    Invite, Invited, Login, Page, Places, Proof, SignIn, SignedIn, Source, Tenancy, Who,
 };
 pub use config::Config;
 pub use error::Error;
@@ -37,6 +37,9 @@ pub use grpc_access::AccessGrpc;
 pub use grpc_account::AccountGrpc;
 pub use grpc_operator::OperatorGrpc;
 pub use records::verify_aggregate;
+
+/// What the service needs to be permitted elsewhere.
+pub const NEEDS: [&str; 1] = ["location.read"];
 
 /// Largest request, in bytes.
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
@@ -51,6 +54,13 @@ impl Service {
     /// Makes the service over its store.
     pub fn new(store: SharedStore, env: Arc<dyn Env>, config: Config) -> Self {
         Service { app: App::new(store, env, config) }
+    }
+
+    /// Tells where the stock service is, which is asked for locations: `system` needs [`NEEDS`]. It is asked as
+    /// long as the answer is kept: stock asks this service, and neither may keep the other alive.
+    #[must_use]
+    pub fn ask_stock(&self, transport: Transport, system: System) -> Arc<Places> {
+        self.app.ask_stock(transport, system)
     }
 
     /// The use cases, for the server itself: bootstrap, verify.

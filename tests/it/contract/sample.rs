@@ -17,8 +17,11 @@ pub(crate) async fn sample(rpc: &Rpc, home: &Home, with: &str) -> Value {
         Value::Object(message(&rpc.input, home, Level { patch: false, mask: rpc.is_patch() }).await);
     complete(rpc, home, with, &mut request).await;
     if !with.is_empty() && request.pointer(with).is_none() {
-        let field =
-            rpc.fields().into_iter().find(|field| field.pointer == with).expect("a field of the request");
+        // An id in a list stands at `…/0`.
+        let list = with.strip_suffix("/0").unwrap_or(with);
+        let mut fields = rpc.fields().into_iter();
+        let field = fields.find(|field| field.pointer == with || field.pointer == list);
+        let field = field.expect("a field of the request");
         set(&mut request, with, home.id(&field.options.reference, with).await.into());
     }
     request

@@ -9,7 +9,8 @@ use crate::Ctx;
 pub enum Access {
     /// It was let in, and its method says that reading is written down.
     Read,
-    /// It was refused for lack of the permission that its method needs.
+    /// It was refused for lack of the permission that its method needs, or names what is beyond the limits of who
+    /// has it.
     Denied,
     /// It named something that the caller's tenant does not have: a mistake, or an id of somebody else. Which of
     /// the two nobody looks up, so that both cost the same.

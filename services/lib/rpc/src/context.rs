@@ -9,7 +9,7 @@ use ids::{BusinessId, TenantId};
 
 use crate::header::name;
 use crate::signed::Verified;
-use crate::{Permissions, Refused};
+use crate::{Limited, Limits, Permissions, Refused};
 
 /// Longest time that a call may take; a longer wish is cut to this.
 const DEADLINE_MAX: Duration = Duration::from_secs(30);
@@ -143,12 +143,13 @@ impl TryFrom<proto::tenant::v1::AuthenticateResponse> for Principal {
                 let proven_until_ms = u64::try_from(ms).unwrap_or(0);
                 who.session = Some(Session { id: answer.session_id.into(), proven_until_ms });
             }
+            let limited = answer.limited.into_iter().map(Limited::read).collect::<Option<_>>()?;
             Some(Principal {
                 tenant: TenantId::parse(&answer.tenant_id).ok()?,
                 business: path.last().copied().filter(|last| *last == business)?,
                 path,
                 actor: who,
-                permissions: Permissions::parse(&answer.permissions)?,
+                permissions: Permissions::parse(&answer.permissions)?.with_limited(limited),
                 secret: answer.derivation_secret.try_into().ok()?,
             })
         };
@@ -179,6 +180,8 @@ pub struct Ctx {
     pub actor: Actor,
     /// What the actor may do.
     pub permissions: Arc<Permissions>,
+    /// What the call must keep to: it is within one of these. `None`: the actor has the permission without limits.
+    pub limits: Option<Arc<[Limits]>>,
     /// The tenant's derivation secret: key of page tokens and derived ids. Never logged.
     pub secret: Arc<[u8; 32]>,
     /// When the caller stops waiting; at most 30 s after the request came.
@@ -202,6 +205,7 @@ impl Ctx {
             path: principal.path,
             actor: principal.actor,
             permissions: Arc::new(principal.permissions),
+            limits: None,
             secret: Arc::new(principal.secret),
             deadline: None,
             idempotency_key: None,
@@ -211,7 +215,11 @@ impl Ctx {
         }
     }
 
-    pub(crate) fn of_request(verified: &Verified, headers: &HeaderMap) -> Self {
+    pub(crate) fn of_request(
+        verified: &Verified,
+        limits: Option<Arc<[Limits]>>,
+        headers: &HeaderMap,
+    ) -> Self {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(Arc::from);
         Ctx {
             tenant: verified.tenant,
@@ -219,6 +227,7 @@ impl Ctx {
             path: Arc::clone(&verified.path),
             actor: verified.actor.clone(),
             permissions: Arc::clone(&verified.permissions),
+            limits,
             secret: Arc::clone(&verified.secret),
             deadline: deadline(headers),
             idempotency_key: text(name::IDEMPOTENCY_KEY),

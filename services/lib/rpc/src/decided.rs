@@ -7,7 +7,7 @@ use authz::{Decision, Kind};
 use proto::MethodRule;
 
 use crate::signed::Verified;
-use crate::{Actor, ActorKind};
+use crate::{Actor, ActorKind, Limits, Permissions};
 
 const UNKNOWN: u8 = 0;
 const ALLOWED: u8 = 1;
@@ -30,12 +30,25 @@ impl Verified {
     /// Whether the policies let this context call methods with `rule`. The same question is asked once: afterwards
     /// it costs one load.
     pub(crate) fn may(&self, rule: &MethodRule) -> bool {
-        let Some(known) = self.decided.0.get(rule.permission_number) else { return false };
+        self.ask(&self.decided, rule, &self.permissions)
+    }
+
+    /// The limits within which this context may call methods with `rule`; empty when it may not.
+    pub(crate) fn may_within(&self, rule: &MethodRule) -> Vec<Limits> {
+        let grants = self.permissions.limited().iter().zip(&self.limited_decided);
+        let counts = grants.filter(|(grant, decided)| {
+            grant.limits.count_for(rule) && self.ask(decided, rule, &grant.permissions)
+        });
+        counts.map(|(grant, _)| grant.limits.clone()).collect()
+    }
+
+    fn ask(&self, decided: &Decided, rule: &MethodRule, permissions: &Permissions) -> bool {
+        let Some(known) = decided.0.get(rule.permission_number) else { return false };
         match known.load(Ordering::Relaxed) {
             ALLOWED => true,
             DENIED => false,
             _ => {
-                let allowed = self.decide(&rule.permission).allowed;
+                let allowed = self.decide(&rule.permission, permissions).allowed;
                 known.store(if allowed { ALLOWED } else { DENIED }, Ordering::Relaxed);
                 allowed
             }
@@ -43,13 +56,13 @@ impl Verified {
     }
 
     /// Asks the policies whether this context may do something in the business that it works in.
-    fn decide(&self, permission: &str) -> Decision {
+    fn decide(&self, permission: &str, permissions: &Permissions) -> Decision {
         let principal = authz::Principal {
             kind: kind(&self.actor),
             id: &self.actor.id,
             tenant: self.tenant,
             business: self.business,
-            grants: self.permissions.members().collect(),
+            grants: permissions.members().collect(),
         };
         let id = self.business.to_string();
         let business = authz::Resource::business(self.tenant, &id, &self.path);

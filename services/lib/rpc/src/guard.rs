@@ -76,10 +76,14 @@ impl Guard {
             return Err(Refused::Unauthenticated.into());
         }
         verified.bars.check(rule)?;
-        let admitted = || Admitted { ctx: Ctx::of_request(&verified, headers), path, rule };
-        if !verified.may(rule) {
-            return Err(Rejected::Denied(Box::new(admitted())));
-        }
+        let admitted = |limits| Admitted { ctx: Ctx::of_request(&verified, limits, headers), path, rule };
+        let limits = match verified.may(rule) {
+            true => None,
+            false => match verified.may_within(rule) {
+                limits if limits.is_empty() => return Err(Rejected::Denied(Box::new(admitted(None)))),
+                limits => Some(limits.into()),
+            },
+        };
         if rule.step_up && verified.actor.kind == ActorKind::User {
             let session = verified.actor.session.as_ref();
             if session.is_none_or(|session| session.proven_until_ms <= self.verifier.now_ms()) {
@@ -96,7 +100,7 @@ impl Guard {
         if rule.if_match && !headers.contains_key(&name::IF_MATCH) {
             return Err(Refused::PreconditionRequired.into());
         }
-        Ok(admitted())
+        Ok(admitted(limits))
     }
 
     /// Who writes a call down that turns out to name what is not there; nobody for those of the platform, which
@@ -435,20 +439,20 @@ mod tests {
             let details = ErrorDetails::with_error_info(reason, "sample", HashMap::new());
             Status::with_error_details(code, "no such product", details).into_http::<()>()
         };
-        let items = |reasons: &[&str]| {
+        let items = |code: &str, reasons: &[&str]| {
             let problem = |reason: &&str| proto::api::v1::Problem {
-                code: "NOT_FOUND".to_owned(),
+                code: code.to_owned(),
                 reason: (*reason).to_owned(),
                 ..Default::default()
             };
-            let unknown = reasons.iter().map(problem).any(|problem| crate::is_unknown_id(&problem));
-            let (metadata, (), extensions) = crate::respond_items((), false, unknown).into_parts();
+            let refused = reasons.iter().map(problem).find_map(|problem| crate::noted_problem(&problem));
+            let (metadata, (), extensions) = crate::respond_items((), false, refused).into_parts();
             let mut answer = Response::new(());
             *answer.headers_mut() = metadata.into_headers();
             *answer.extensions_mut() = extensions;
             answer
         };
-        let check = async |kind: ActorKind, answer: Response<()>, lines: usize| {
+        let check_as = async |kind: ActorKind, answer: Response<()>, lines: usize, access| {
             let principal = Principal {
                 tenant: TenantId::from_bytes([1; 16]),
                 business: BusinessId::from_bytes([2; 16]),
@@ -465,17 +469,25 @@ mod tests {
             let found = service.call(request.unwrap()).await.unwrap();
             assert_eq!(found.headers(), &expected);
             let noted = std::mem::take(&mut *notes.seen.lock().unwrap());
-            assert_eq!(noted, vec![("key_a".to_owned(), GET, "tenant.read", Access::UnknownId); lines]);
+            assert_eq!(noted, vec![("key_a".to_owned(), GET, "tenant.read", access); lines]);
         };
+        let check = async |kind, answer, lines| check_as(kind, answer, lines, Access::UnknownId).await;
         let not_found = tonic::Code::NotFound;
         check(ActorKind::ApiKey, refusal(not_found, "NOT_FOUND"), 1).await;
         check(ActorKind::User, refusal(not_found, "NOT_FOUND"), 1).await;
         check(ActorKind::System, refusal(not_found, "NOT_FOUND"), 0).await;
         check(ActorKind::ApiKey, refusal(not_found, "PRICE_NOT_SET"), 0).await;
         check(ActorKind::ApiKey, refusal(tonic::Code::Aborted, "NOT_FOUND"), 0).await;
-        check(ActorKind::ApiKey, items(&[]), 0).await;
-        check(ActorKind::ApiKey, items(&["OTHER"]), 0).await;
-        check(ActorKind::ApiKey, items(&["OTHER", "NOT_FOUND", "NOT_FOUND"]), 1).await;
+        check(ActorKind::ApiKey, items("NOT_FOUND", &[]), 0).await;
+        check(ActorKind::ApiKey, items("NOT_FOUND", &["OTHER"]), 0).await;
+        check(ActorKind::ApiKey, items("NOT_FOUND", &["OTHER", "NOT_FOUND", "NOT_FOUND"]), 1).await;
+        check(ActorKind::ApiKey, items("ABORTED", &["NOT_FOUND"]), 0).await;
+        // What is beyond the limits of a caller is refused to it: it lacks the permission there.
+        let denied = tonic::Code::PermissionDenied;
+        check_as(ActorKind::User, refusal(denied, "BEYOND_LIMITS"), 1, Access::Denied).await;
+        check_as(ActorKind::User, refusal(denied, "INHERITED_LOCKED"), 0, Access::Denied).await;
+        let beyond = items("PERMISSION_DENIED", &["OTHER", "BEYOND_LIMITS"]);
+        check_as(ActorKind::User, beyond, 1, Access::Denied).await;
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ mod decided;
 mod etag;
 mod guard;
 mod hash;
+pub mod limits;
 mod meta;
 mod outgoing;
 mod page;
@@ -33,6 +34,7 @@ pub use csrf::csrf_token;
 pub use etag::etag;
 pub use guard::{Guard, Guarded, open};
 pub use hash::{fingerprint, key_hash};
+pub use limits::{AmountsMax, Limited, Limits};
 pub use meta::meta;
 pub use outgoing::{System, respond, with_token};
 pub use page::{PageToken, page_size};
@@ -42,7 +44,7 @@ pub use remembered::Remembered;
 pub use signed::{Clock, MintError, Minter, Token, VALIDITY_MS, Verifier, wall_clock};
 pub use status::{item_problem, pointer, status};
 pub use transport::{Services, Transport, TransportError, local, remote};
-pub use unknown_id::{is_unknown_id, respond_items};
+pub use unknown_id::{noted_problem, respond_items};
 
 /// Metadata and header names.
 pub mod header {

@@ -1,5 +1,11 @@
 //! What a principal may do.
 
+use std::sync::Arc;
+
+use proto::MethodRule;
+
+use crate::Limited;
+
 /// A set of permissions. A member is one of
 /// - `resource.action`: exactly that,
 /// - `resource.*`: every action on a resource,
@@ -7,6 +13,9 @@
 /// - `*`: everything.
 ///
 /// Wildcards never grant `internal.…`: those are named one by one, to the platform's own principals.
+///
+/// Beside the members there may be grants that count within limits only. Whatever is asked here is asked without
+/// them, except where the name says so: what is limited cannot be given on, and grants nothing else.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Permissions {
     /// Whether `*` is a member.
@@ -17,6 +26,8 @@ pub struct Permissions {
     actions: Box<[Box<str>]>,
     /// Sorted members without a wildcard.
     names: Box<[Box<str>]>,
+    /// What counts within limits.
+    limited: Arc<[Limited]>,
 }
 
 const INTERNAL: &str = "internal";
@@ -45,7 +56,26 @@ impl Permissions {
             resources: sorted(resources),
             actions: sorted(actions),
             names: sorted(names),
+            limited: Arc::default(),
         })
+    }
+
+    /// The same set, and what counts within limits beside it.
+    #[must_use]
+    pub fn with_limited(self, limited: Vec<Limited>) -> Self {
+        Permissions { limited: limited.into(), ..self }
+    }
+
+    /// What counts within limits.
+    pub fn limited(&self) -> &[Limited] {
+        &self.limited
+    }
+
+    /// Whether a method with this rule may be called, maybe within limits.
+    pub fn lets_call(&self, rule: &MethodRule) -> bool {
+        let within =
+            |grant: &Limited| grant.permissions.allows(&rule.permission) && grant.limits.count_for(rule);
+        self.allows(&rule.permission) || self.limited.iter().any(within)
     }
 
     /// Whether `permission` (`resource.action`) is granted.
@@ -79,17 +109,18 @@ impl Permissions {
             resources: both(&self.resources, &other.resources),
             actions: both(&self.actions, &other.actions),
             names: both(&self.names, &other.names),
+            limited: [&*self.limited, &*other.limited].concat().into(),
         }
     }
 
-    /// What both grant.
+    /// What both grant without limits.
     #[must_use]
     pub fn intersect(&self, other: &Permissions) -> Permissions {
         if self.all || other.all {
             let (wide, narrow) = if self.all { (self, other) } else { (other, self) };
             // `*` grants nothing internal.
             let names = narrow.names.iter().filter(|name| wide.allows(name)).cloned();
-            return Permissions { names: sorted(names.collect()), ..narrow.clone() };
+            return Permissions { names: sorted(names.collect()), limited: Arc::default(), ..narrow.clone() };
         }
         let common = |one: &[Box<str>], two: &[Box<str>]| {
             sorted(one.iter().filter(|word| contains(two, word)).cloned().collect())
@@ -106,6 +137,7 @@ impl Permissions {
             resources: common(&self.resources, &other.resources),
             actions: common(&self.actions, &other.actions),
             names: sorted([crossed(self, other), crossed(other, self)].concat()),
+            limited: Arc::default(),
         }
     }
 

@@ -4,7 +4,10 @@ use problem::{Code, Problem};
 
 use crate::Bar;
 
-/// A request that no handler sees.
+/// The reason of [`Refused::BeyondLimits`].
+pub(crate) const BEYOND_LIMITS: &str = "BEYOND_LIMITS";
+
+/// A request that no handler sees, or that a handler refuses for what it says itself.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refused {
     /// No signed context, or one that is damaged, expired or meant for somebody else.
@@ -21,6 +24,12 @@ pub enum Refused {
     PermissionDenied {
         /// What it needs.
         permission: &'static str,
+    },
+    /// The credential grants it within limits, and what the call names lies beyond them.
+    #[error("the credential grants this within limits, and the {limit} is beyond them")]
+    BeyondLimits {
+        /// `location`, `category` or `amount`.
+        limit: &'static str,
     },
     /// The method needs a recent proof of the user.
     #[error("prove who you are again: the last proof of this session is too old")]
@@ -53,9 +62,10 @@ impl Problem for Refused {
             Refused::Unauthenticated => Code::Unauthenticated,
             Refused::UnknownMethod => Code::Unimplemented,
             Refused::NotRecorded => Code::Unavailable,
-            Refused::PermissionDenied { .. } | Refused::Barred(_) | Refused::StepUpRequired => {
-                Code::PermissionDenied
-            }
+            Refused::PermissionDenied { .. }
+            | Refused::BeyondLimits { .. }
+            | Refused::Barred(_)
+            | Refused::StepUpRequired => Code::PermissionDenied,
             Refused::PreconditionRequired => Code::FailedPrecondition,
             Refused::IdempotencyKeyRequired
             | Refused::IdempotencyKeyMalformed
@@ -70,6 +80,7 @@ impl Problem for Refused {
             Refused::UnknownMethod => "UNKNOWN_METHOD",
             Refused::PermissionDenied { .. } => "PERMISSION_DENIED",
             Refused::Barred(bar) => bar.reason(),
+            Refused::BeyondLimits { .. } => BEYOND_LIMITS,
             Refused::StepUpRequired => "STEP_UP_REQUIRED",
             Refused::NotRecorded => "NOT_RECORDED",
             Refused::IdempotencyKeyRequired => "IDEMPOTENCY_KEY_REQUIRED",
@@ -83,6 +94,7 @@ impl Problem for Refused {
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
             Refused::PermissionDenied { permission } => vec![("permission", (*permission).to_owned())],
+            Refused::BeyondLimits { limit } => vec![("limit", (*limit).to_owned())],
             _ => vec![],
         }
     }

@@ -15,7 +15,7 @@ use prost::Message;
 use recent::Recent;
 
 use crate::decided::Decided;
-use crate::{Actor, ActorKind, Bars, Permissions, Principal, Refused, Session};
+use crate::{Actor, ActorKind, Bars, Limited, Permissions, Principal, Refused, Session};
 
 /// How long a signed context is valid.
 pub const VALIDITY_MS: u64 = 60_000;
@@ -65,6 +65,8 @@ pub(crate) struct SignedContext {
     pub(crate) session: String,
     #[prost(uint64, tag = "12")]
     pub(crate) proven_until_ms: u64,
+    #[prost(message, repeated, tag = "13")]
+    pub(crate) limited: Vec<proto::tenant::v1::LimitedGrant>,
     /// Reasons of [`Bars`].
     #[prost(string, repeated, tag = "10")]
     pub(crate) bars: Vec<String>,
@@ -144,6 +146,7 @@ impl Minter {
             actor_kind: principal.actor.kind.name().to_owned(),
             actor_id: principal.actor.id.to_string(),
             permissions: principal.permissions.members().collect(),
+            limited: principal.permissions.limited().iter().map(Into::into).collect(),
             secret: principal.secret.to_vec(),
             session: session.map(|session| session.id.to_string()).unwrap_or_default(),
             proven_until_ms: session.map_or(0, |session| session.proven_until_ms),
@@ -175,6 +178,8 @@ pub(crate) struct Verified {
     pub(crate) secret: Arc<[u8; 32]>,
     pub(crate) bars: Bars,
     pub(crate) decided: Decided,
+    /// The same for each grant that counts within limits.
+    pub(crate) limited_decided: Box<[Decided]>,
     expires_ms: u64,
 }
 
@@ -235,13 +240,15 @@ impl Verifier {
             let proven_until_ms = context.proven_until_ms;
             actor.session = Some(Session { id: context.session.into(), proven_until_ms });
         }
+        let limited: Vec<Limited> = context.limited.into_iter().map(Limited::read).collect::<Option<_>>()?;
         Some(Verified {
             audience: context.audience.into(),
             tenant: TenantId::from_bytes(context.tenant.try_into().ok()?),
             business: *path.last()?,
             path,
             actor,
-            permissions: Arc::new(Permissions::parse(&context.permissions)?),
+            limited_decided: limited.iter().map(|_| Decided::default()).collect(),
+            permissions: Arc::new(Permissions::parse(&context.permissions)?.with_limited(limited)),
             secret: Arc::new(context.secret.try_into().ok()?),
             bars,
             decided: Decided::default(),
@@ -343,6 +350,7 @@ mod tests {
             secret: vec![0; 32],
             session: String::new(),
             proven_until_ms: 0,
+            limited: vec![],
             bars: vec![],
         };
         assert!(!refused(&verifier, &minter.sign(&good).header()));

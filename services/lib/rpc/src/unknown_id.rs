@@ -1,4 +1,5 @@
-//! Calls that name what their tenant does not have: each becomes one line of the audit log.
+//! Calls that name what their tenant does not have, or what lies beyond the caller's limits: each becomes one line
+//! of the audit log.
 //!
 //! An id of another tenant is answered like one that nobody has, and no service can tell the two apart without
 //! reading what belongs to somebody else. So both are written down, in the log of the caller's tenant.
@@ -12,46 +13,54 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Response};
 use problem::Code;
+use proto::api::v1::Problem;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
+use crate::refused::BEYOND_LIMITS;
 use crate::{Access, AccessLog, Ctx, respond};
 
 /// The reason of every problem that says so.
 const REASON: &str = "NOT_FOUND";
 
-/// Put into an answer that has items of which one names what is not there.
+/// Put into an answer that has items of which one is written down.
 #[derive(Clone, Copy)]
-struct UnknownId;
+struct Noted(Access);
 
-/// Makes the answer to a batch, as [`respond`] does; `names_unknown` says that the problem of one of its items
-/// [`is_unknown_id`].
-pub fn respond_items<T>(message: T, replayed: bool, names_unknown: bool) -> tonic::Response<T> {
+/// Makes the answer to a batch, as [`respond`] does. `refused` is what [`noted_problem`] says of the first item of
+/// which it says something: that is one line of the audit log.
+pub fn respond_items<T>(message: T, replayed: bool, refused: Option<Access>) -> tonic::Response<T> {
     let mut response = respond(message, replayed);
-    if names_unknown {
-        response.extensions_mut().insert(UnknownId);
+    if let Some(access) = refused {
+        response.extensions_mut().insert(Noted(access));
     }
     response
 }
 
-/// Whether an item of a batch was refused because it names what is not there.
-pub fn is_unknown_id(problem: &proto::api::v1::Problem) -> bool {
-    problem.code == Code::NotFound.name() && problem.reason == REASON
+/// How the refusal of an item of a batch is written down, if it is.
+pub fn noted_problem(problem: &Problem) -> Option<Access> {
+    match (problem.code.as_str(), problem.reason.as_str()) {
+        (code, REASON) if code == Code::NotFound.name() => Some(Access::UnknownId),
+        (code, BEYOND_LIMITS) if code == Code::PermissionDenied.name() => Some(Access::Denied),
+        _ => None,
+    }
 }
 
-/// Whether an answer, or an item of it, says that something is not there.
-fn names_unknown<R>(answer: &Response<R>) -> bool {
-    answer.extensions().get::<UnknownId>().is_some() || says_so(answer.headers())
+/// How an answer, or an item of it, is written down: something is not there, or beyond the caller's limits.
+fn noted<R>(answer: &Response<R>) -> Option<Access> {
+    answer.extensions().get::<Noted>().map(|noted| noted.0).or_else(|| of_status(answer.headers()))
 }
 
 /// Refusals are answers without a body: their status is in the headers.
-fn says_so(headers: &HeaderMap) -> bool {
-    let not_found = i32::from(tonic::Code::NotFound).to_string();
-    let code = headers.get(Status::GRPC_STATUS);
-    code.is_some_and(|code| *code == *not_found)
-        && Status::from_header_map(headers)
-            .and_then(|status| status.get_details_error_info())
-            .is_some_and(|info| info.reason == REASON)
+fn of_status(headers: &HeaderMap) -> Option<Access> {
+    let code = headers.get(Status::GRPC_STATUS)?;
+    let (reason, access) = match code.as_bytes() {
+        b"5" => (REASON, Access::UnknownId),
+        b"7" => (BEYOND_LIMITS, Access::Denied),
+        _ => return None,
+    };
+    let info = Status::from_header_map(headers)?.get_details_error_info()?;
+    (info.reason == reason).then_some(access)
 }
 
 /// What is written down if a call turns out to be one.
@@ -95,11 +104,11 @@ where
             match &mut self.step {
                 Step::Asked(asked) => {
                     let Ok(answer) = ready!(asked.poll_unpin(cx));
-                    let Some(watcher) = self.watcher.take().filter(|_| names_unknown(&answer)) else {
+                    let Some((watcher, access)) = self.watcher.take().zip(noted(&answer)) else {
                         return Poll::Ready(Ok(answer));
                     };
                     let Watcher { log, ctx, path, permission } = watcher;
-                    let written = log.record(&ctx, path, permission, Access::UnknownId);
+                    let written = log.record(&ctx, path, permission, access);
                     self.step = Step::Writing(written, Some(answer));
                 }
                 Step::Writing(written, answer) => {

@@ -3,6 +3,7 @@
 use ids::{LocationId, VariantId};
 use journal::{Scope, Seq};
 use proto::stock::v1 as pb;
+use quantity::Quantity;
 use rpc::{Ctx, PageToken};
 
 use crate::app::locations::{cursor, seal};
@@ -22,13 +23,16 @@ struct Snapshot {
     balances: Vec<(LocationId, Balance)>,
     seq: Seq,
     recorded_at: calendar::Instant,
+    /// The balances are not all: nothing is said about the whole item.
+    partly: bool,
 }
 
 impl Stock {
     /// The stock of one variant in the caller's business.
     pub(crate) async fn balance(&self, ctx: &Ctx, variant: VariantId) -> Result<pb::ItemBalance, Error> {
+        self.within(ctx, &[], Some(variant)).await?;
         match self.snapshot(item_scope(ctx, variant), None).await? {
-            Some(snapshot) => Ok(shown(&snapshot)),
+            Some(snapshot) => Ok(shown(&self.seen(ctx, variant, snapshot).await?)),
             None => {
                 let base_unit = self.directory.variant(ctx, variant).await?.base_unit;
                 Ok(convert::no_balance(ctx.business, variant, base_unit))
@@ -47,6 +51,7 @@ impl Stock {
         let (index, prefix, list) = match location {
             Some(location) => {
                 self.location(ctx, location).await?;
+                self.within(ctx, &[location], None).await?;
                 let prefix = records::index_key(&[ctx.business.as_bytes(), location.as_bytes()]);
                 (records::INDEX_PLACE, prefix, format!("balances?{location}"))
             }
@@ -63,11 +68,33 @@ impl Stock {
         let mut page = Vec::with_capacity(rows.len());
         for row in &rows {
             let snapshot = self.snapshot(scope(ctx, row.aggregate), location).await?;
-            page.extend(snapshot.as_ref().map(shown));
+            let Some(snapshot) = snapshot else { continue };
+            match snapshot.item.facts.as_ref().map(|facts| facts.variant).filter(|_| ctx.is_limited()) {
+                None => page.push(shown(&snapshot)),
+                Some(variant) if self.sees(ctx, location, Some(variant)).await? => {
+                    page.push(shown(&self.seen(ctx, variant, snapshot).await?));
+                }
+                Some(_) => {}
+            }
         }
         let last = rows.last().filter(|_| more);
         let next = last.map(|row| PageToken::seal(ctx, &list, &seal(&row.key, row.aggregate)));
         Ok((page, next))
+    }
+
+    /// What a caller sees of an item. Of one who is limited to locations that is what is there, and their sum: not
+    /// what all of it is worth.
+    async fn seen(&self, ctx: &Ctx, variant: VariantId, snapshot: Snapshot) -> Result<Snapshot, Error> {
+        if !ctx.is_limited_by_location() {
+            return Ok(snapshot);
+        }
+        let mut balances = Vec::new();
+        for (location, balance) in snapshot.balances {
+            if self.sees(ctx, Some(location), Some(variant)).await? {
+                balances.push((location, balance));
+            }
+        }
+        Ok(Snapshot { balances, partly: true, ..snapshot })
     }
 
     /// Header and balances of one moment.
@@ -93,7 +120,7 @@ impl Stock {
             balances.retain(|(id, _)| only.is_none_or(|only| only == *id));
             balances.sort_unstable_by_key(|(id, _)| *id);
             let (seq, recorded_at) = (view.seq, view.recorded_at);
-            return Ok(Some(Snapshot { item: view.state, balances, seq, recorded_at }));
+            return Ok(Some(Snapshot { item: view.state, balances, seq, recorded_at, partly: false }));
         }
         Err(Error::Journal(journal::Error::ConcurrentUpdate))
     }
@@ -107,8 +134,14 @@ impl Stock {
 fn shown(snapshot: &Snapshot) -> pb::ItemBalance {
     match &snapshot.item.facts {
         Some(facts) => {
-            let Snapshot { item, balances, seq, recorded_at } = snapshot;
-            convert::item_balance(item, facts, balances, *seq, *recorded_at)
+            let Snapshot { item, balances, seq, recorded_at, partly } = snapshot;
+            let whole = convert::item_balance(item, facts, balances, *seq, *recorded_at);
+            if !partly {
+                return whole;
+            }
+            let there = balances.iter().map(|(_, balance)| balance.on_hand);
+            let on_hand = there.fold(Quantity::ZERO, |sum, there| sum + there);
+            pb::ItemBalance { on_hand: on_hand.to_string(), value: None, unit_cost: None, ..whole }
         }
         None => pb::ItemBalance::default(),
     }

@@ -24,6 +24,8 @@ const TENANT: &str = "tenant";
 const CATALOG: &str = "catalog";
 /// How long the settings of a business are used again.
 const BUSINESS_TTL_MS: u64 = 5_000;
+/// How long the category of a product is believed.
+const CATEGORY_TTL_MS: u64 = 5_000;
 /// Businesses and opened items that are remembered.
 const BUSINESSES_MAX: usize = 10_000;
 const ITEMS_MAX: usize = 20_000;
@@ -61,6 +63,8 @@ pub(crate) struct Directory {
     businesses: rpc::Remembered<(TenantId, BusinessId), Arc<Business>>,
     /// Facts of items that have a movement: they never change.
     opened: Recent<(TenantId, BusinessId, VariantId), Arc<Facts>>,
+    /// Categories of the products of variants, for callers who are limited to some.
+    categories: rpc::Remembered<(TenantId, BusinessId, VariantId), Arc<str>>,
     integral: tokio::sync::OnceCell<HashMap<String, bool>>,
 }
 
@@ -72,6 +76,7 @@ impl Directory {
             catalog: CatalogServiceClient::new(catalog),
             tenant: TenantServiceClient::new(tenant),
             businesses: rpc::Remembered::new(BUSINESSES_MAX, BUSINESS_TTL_MS, system.clock()),
+            categories: rpc::Remembered::new(ITEMS_MAX, CATEGORY_TTL_MS, system.clock()),
             system,
             opened: Recent::new(ITEMS_MAX),
             integral: tokio::sync::OnceCell::new(),
@@ -123,6 +128,24 @@ impl Directory {
         let mut client = self.catalog.clone();
         let answer = client.get_variant(self.system.request(ctx, CATALOG, ask)).await;
         Ok(answer.map_err(|status| failed("catalog", &status))?.into_inner())
+    }
+
+    /// The category of a variant's product, as it is for the caller's business.
+    pub(crate) async fn category(&self, ctx: &Ctx, variant: VariantId) -> Result<Arc<str>, Error> {
+        let key = (ctx.tenant, ctx.business, variant);
+        if let Some(category) = self.categories.get(&key) {
+            return Ok(category);
+        }
+        let ask = catalog::GetProductRequest {
+            product_id: self.variant(ctx, variant).await?.product_id,
+            ..catalog::GetProductRequest::default()
+        };
+        let mut client = self.catalog.clone();
+        let answer = client.get_product(self.system.request(ctx, CATALOG, ask)).await;
+        let product = answer.map_err(|status| failed("catalog", &status))?.into_inner();
+        let category: Arc<str> = product.category.into();
+        self.categories.insert(key, Arc::clone(&category));
+        Ok(category)
     }
 
     /// The facts that the first movement of an item fixes.

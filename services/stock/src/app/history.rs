@@ -9,6 +9,7 @@ use journal::{Order, Posted, Seq};
 use proto::stock::v1 as pb;
 use rpc::{Ctx, PageToken, Refused};
 
+use crate::app::limits::only_here;
 use crate::app::locations::{cursor, seal};
 use crate::app::{Stock, item_scope, scope};
 use crate::convert::{self, Links, movement_id};
@@ -54,6 +55,9 @@ impl Stock {
         let (aggregate, posting, facts) = self.posting_of(ctx, id).await?;
         let posted =
             posting.into_iter().filter(|posted| movement_id(posted, posted.event.position) == id).collect();
+        let posted: Vec<Posted<Movement>> = posted;
+        let places: Vec<LocationId> = posted.iter().map(|posted| posted.event.location).collect();
+        self.within(ctx, &places, Some(facts.variant)).await?;
         let mut shown = self.show(ctx, aggregate, &facts, posted).await?;
         shown.pop().ok_or(Error::NotFound)
     }
@@ -71,6 +75,7 @@ impl Stock {
         if let Some(location) = filter.location {
             self.location(ctx, location).await?;
         }
+        self.within(ctx, filter.location.as_slice(), filter.variant).await?;
         match filter.variant {
             Some(variant) => self.of_variant(ctx, variant, filter, size, &list, position).await,
             None => self.of_document(ctx, filter, size, &list, position).await,
@@ -112,7 +117,9 @@ impl Stock {
                 }
                 scanned += 1;
                 next = step(posted.seq, view.seq, filter.oldest_first);
-                if filter.matches(&posted.event) {
+                if filter.matches(&posted.event)
+                    && self.sees(ctx, Some(posted.event.location), Some(variant)).await?
+                {
                     found.push(posted);
                 }
             }
@@ -149,6 +156,9 @@ impl Stock {
             }
             if let Some((facts, mut posted)) = self.posting_at(ctx, row).await? {
                 posted.retain(|posted| filter.matches(&posted.event));
+                if ctx.is_limited() {
+                    posted = self.only_seen(ctx, facts.variant, posted).await?;
+                }
                 posted.drain(..skip.min(posted.len()));
                 let is_cut = room < posted.len();
                 posted.truncate(room);
@@ -166,6 +176,21 @@ impl Stock {
             PageToken::seal(ctx, list, &[&[skip], behind.as_slice()].concat())
         };
         Ok((movements, (!whole).then(next)))
+    }
+
+    async fn only_seen(
+        &self,
+        ctx: &Ctx,
+        variant: VariantId,
+        posted: Vec<Posted<Movement>>,
+    ) -> Result<Vec<Posted<Movement>>, Error> {
+        let mut seen = Vec::with_capacity(posted.len());
+        for posted in posted {
+            if self.sees(ctx, Some(posted.event.location), Some(variant)).await? {
+                seen.push(posted);
+            }
+        }
+        Ok(seen)
     }
 
     /// The movements of a posting that a row of the index leads to.
@@ -200,7 +225,7 @@ impl Stock {
                 marks.map(|bytes| records::decode_marks(&bytes)).transpose().map_err(journal::Error::from)?;
             let reversed_by = marks.map(|marks| marks.reversed_by).filter(|seq| *seq != 0);
             let links = self.links(ctx, aggregate, &posted.event, reversed_by).await?;
-            shown.push(convert::movement(posted, facts, links));
+            shown.push(only_here(ctx, convert::movement(posted, facts, links)));
         }
         Ok(shown)
     }

@@ -130,7 +130,11 @@ impl Stock {
                 journal::Claim { kind: records::CLAIM_CODE, value: records::code_claim(ctx.business, code) };
             let owner = self.places.store().claim(ctx.tenant, claim).await.map_err(journal::Error::from)?;
             let Some(owner) = owner else { return Ok((vec![], None)) };
-            return Ok((vec![self.location(ctx, LocationId::from_bytes(*owner.as_bytes())).await?], None));
+            let id = LocationId::from_bytes(*owner.as_bytes());
+            return match self.sees(ctx, Some(id), None).await? {
+                true => Ok((vec![self.location(ctx, id).await?], None)),
+                false => Ok((vec![], None)),
+            };
         }
         let after = PageToken::open(ctx, LIST, token)?.map(|key| cursor(&key)).transpose()?;
         let prefix = records::index_key(&[ctx.business.as_bytes()]);
@@ -141,7 +145,10 @@ impl Stock {
         rows.truncate(size);
         let mut page = Vec::with_capacity(rows.len());
         for row in &rows {
-            page.push(self.location(ctx, LocationId::from_bytes(*row.aggregate.as_bytes())).await?);
+            let id = LocationId::from_bytes(*row.aggregate.as_bytes());
+            if self.sees(ctx, Some(id), None).await? {
+                page.push(self.location(ctx, id).await?);
+            }
         }
         let last = rows.last().filter(|_| more);
         let next = last.map(|row| PageToken::seal(ctx, LIST, &seal(&row.key, row.aggregate)));
@@ -157,6 +164,7 @@ impl Stock {
         meta: Meta,
     ) -> Result<(Location, u64, bool), Error> {
         let (location, _) = self.location(ctx, id).await?;
+        self.within(ctx, &[id], None).await?;
         if !location.is_real() {
             return Err(Error::field(
                 "location_id",

@@ -154,11 +154,13 @@ impl Stock {
                 places.push(self.location(ctx, posted.event.location).await?.0);
             }
         }
+        let touched: Vec<LocationId> = places.iter().map(|place| place.id).collect();
+        let amounts_max = self.within(ctx, &touched, Some(facts.variant)).await?;
         let originals: Vec<_> = posting.into_iter().map(|posted| (posted.seq, posted.event)).collect();
         let Some((_, first)) = originals.first() else { return Err(Error::NotFound) };
         let Cause { entered, source, .. } = Cause::clone(&first.cause);
         let cause = Arc::new(Cause { entered, source, reason_code, note });
-        let command = Command::Reverse(Box::new(Reverse { originals, places, cause }));
+        let command = Command::Reverse(Box::new(Reverse { originals, places, cause, amounts_max }));
         let answer = self.items.submit(scope(ctx, aggregate), Request { command, meta }).await;
         self.done(ctx, facts, answer.map_err(|rejection| refused(rejection, None))?)
     }
@@ -187,6 +189,9 @@ impl Stock {
             Some(to) => Some(self.real_location(ctx, to, "movement.to_location_id").await?),
             None => None,
         };
+        let touched = [Some(place.id), to.as_ref().map(|to| to.id)];
+        let touched: Vec<LocationId> = touched.into_iter().flatten().collect();
+        let amounts_max = self.within(ctx, &touched, Some(draft.variant)).await?;
         let return_of = match draft.return_of {
             Some(original) => Some(Box::pin(self.original(ctx, &draft, original)).await?),
             None => None,
@@ -206,6 +211,7 @@ impl Stock {
             occurred_at: draft.occurred_at,
             may_backdate: ctx.permissions.allows("stock.backdate"),
             backdate_days: business.backdate_days,
+            amounts_max,
             return_of,
             facts: (!opened).then(|| Arc::clone(&facts)),
         };
@@ -271,7 +277,7 @@ impl Stock {
         let location = match self.known_places.get(ctx, id) {
             Some(location) => location,
             // Seldom, and large: the future of every posting would carry it along.
-            None => Box::pin(self.place(ctx, id)).await?,
+            None => Box::pin(self.read_place(ctx, id)).await?,
         };
         if let Usage::Virtual(which) = location.usage {
             let detail = format!("is the virtual {} location, not a place", which.name());
@@ -280,7 +286,8 @@ impl Stock {
         Ok(location)
     }
 
-    async fn place(&self, ctx: &Ctx, id: LocationId) -> Result<Arc<Location>, Error> {
+    /// Reads a location, and remembers it.
+    pub(crate) async fn read_place(&self, ctx: &Ctx, id: LocationId) -> Result<Arc<Location>, Error> {
         let changes = self.known_places.changes();
         let location = Arc::new(self.location(ctx, id).await?.0);
         self.known_places.remember(ctx, &location, changes);

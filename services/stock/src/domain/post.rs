@@ -8,6 +8,7 @@ use journal::Seq;
 use money::{Currency, UnitPrice, div_half_away};
 use problem::{Invalid, reason};
 use quantity::Quantity;
+use rpc::AmountsMax;
 
 use crate::domain::item::Item;
 use crate::domain::kind::{Flow, Kind};
@@ -72,6 +73,8 @@ pub struct Post {
     pub may_backdate: bool,
     /// How far back, in days.
     pub backdate_days: u32,
+    /// The greatest values that the caller may post; `None` is any.
+    pub amounts_max: AmountsMax,
     /// The movement that is returned.
     pub return_of: Option<(Seq, Movement)>,
     /// What the first movement of the item fixes; not needed once there is one.
@@ -216,7 +219,7 @@ pub(crate) fn post(item: &Item, post: &Post, now: Instant) -> Result<Vec<Movemen
     let (location, counterpart) = (post.place.id, post.counterpart);
     let leg = Leg { kind: post.kind, location, counterpart, quantity, value: 0 };
     let draft = Draft::new(item, facts, &post.cause, occurred_at);
-    match (post.kind.flow(), post.direction) {
+    let movements = match (post.kind.flow(), post.direction) {
         (Flow::Move, _) => transfer(draft, post, leg),
         (Flow::In, _) | (Flow::Either, Some(Direction::In)) => arrive(draft, post, leg),
         (Flow::Out, _) | (Flow::Either, Some(Direction::Out)) => leave(draft, post, leg),
@@ -224,6 +227,28 @@ pub(crate) fn post(item: &Item, post: &Post, now: Instant) -> Result<Vec<Movemen
         (Flow::Value, _) => {
             Err(Error::field("movement.kind", reason::UNKNOWN_VALUE, "is made by the ledger"))
         }
+    }?;
+    check_amount(facts, &movements, &post.amounts_max)?;
+    Ok(movements)
+}
+
+/// Refuses movements whose value is beyond what the caller may post. A value is within if it is at most one of
+/// `most`, in its currency; what two legs of a transfer carry counts once.
+///
+/// # Errors
+/// [`rpc::Refused::BeyondLimits`].
+pub(crate) fn check_amount(facts: &Facts, movements: &[Movement], most: &AmountsMax) -> Result<(), Error> {
+    let Some(most) = most else { return Ok(()) };
+    let scaled = |number: i64, places: u32| i128::from(number) * 10i128.pow(PLACES - places.min(PLACES));
+    let within = |movement: &Movement| {
+        let value = scaled(movement.value.abs(), facts.cost_scale);
+        most.iter().any(|most| {
+            most.currency == facts.currency && value <= scaled(most.minor, most.currency.minor_places())
+        })
+    };
+    match movements.iter().all(within) {
+        true => Ok(()),
+        false => Err(rpc::Refused::BeyondLimits { limit: rpc::limits::AMOUNT }.into()),
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ids::LocationId;
 use journal::Seq;
 use quantity::Quantity;
+use rpc::AmountsMax;
 
 use crate::domain::item::Item;
 use crate::domain::kind::{Flow, Kind};
@@ -15,7 +16,7 @@ use crate::domain::layers::CHUNKS_MAX;
 use crate::domain::location::Location;
 use crate::domain::movement::{Cause, Cover, Method, Movement, Slice};
 use crate::domain::pool::{Pool, share};
-use crate::domain::post::{Draft, Leg, check_in, check_out, check_stock};
+use crate::domain::post::{Draft, Leg, check_amount, check_in, check_out, check_stock};
 use crate::error::Error;
 
 /// A request to take a posting back, with what the decision needs to know.
@@ -27,6 +28,8 @@ pub struct Reverse {
     pub places: Vec<Location>,
     /// What was entered from which document, as in the originals; why, as the caller says.
     pub cause: Arc<Cause>,
+    /// The greatest values that the caller may post; `None` is any.
+    pub amounts_max: AmountsMax,
 }
 
 /// Decides the reversing movements: the originals', last first.
@@ -71,7 +74,9 @@ pub(crate) fn reverse(item: &Item, reverse: &Reverse) -> Result<Vec<Movement>, E
         movement.return_of = original.return_of;
         draft.cover(undone.covered, leg);
     }
-    draft.finish()
+    let movements = draft.finish()?;
+    check_amount(facts, &movements, &reverse.amounts_max)?;
+    Ok(movements)
 }
 
 fn check(item: &Item, seq: Seq, movement: &Movement) -> Result<(), Error> {

@@ -77,6 +77,8 @@ impl Stored {
 pub(crate) struct Ledger {
     pub(crate) facts: Arc<Facts>,
     pub(crate) now: Instant,
+    /// The greatest values that the caller may post.
+    pub(crate) amounts_max: rpc::AmountsMax,
     /// Commands in one commit.
     pub(crate) fold: usize,
     /// By sequence, from 1.
@@ -198,6 +200,7 @@ impl Ledger {
         Ledger {
             facts: Arc::new(facts),
             now: NOW,
+            amounts_max: None,
             fold: 1,
             movements: Vec::new(),
             places: BTreeMap::new(),
@@ -277,6 +280,7 @@ impl Ledger {
             occurred_at: draft.days_ago.map(|days| self.now.plus_seconds(-86_400 * days)),
             may_backdate: draft.may_backdate,
             backdate_days: 30,
+            amounts_max: self.amounts_max.clone(),
             return_of: draft.return_of.map(|seq| (seq, self.movement(seq).clone())),
             facts: self.item.facts.is_none().then(|| Arc::clone(&self.facts)),
         }
@@ -290,7 +294,12 @@ impl Ledger {
         let originals: Vec<_> = posting.map(|seq| (seq, self.movement(seq).clone())).collect();
         let cause = Cause { reason_code: "wrong".to_owned(), ..Cause::clone(&originals[0].1.cause) };
         let places = self.places.values().cloned().collect();
-        self.run(Command::Reverse(Box::new(Reverse { originals, places, cause: Arc::new(cause) })))
+        self.run(Command::Reverse(Box::new(Reverse {
+            originals,
+            places,
+            cause: Arc::new(cause),
+            amounts_max: self.amounts_max.clone(),
+        })))
     }
 
     pub(crate) fn movement(&self, seq: Seq) -> &Movement {

@@ -7,9 +7,10 @@ use calendar::Instant;
 use ids::{AggregateId, ApiKeyId, AssignmentId, BusinessId, RoleId, UserId};
 use journal::{Aggregate as _, Keep, Meta, Request, Scope};
 use problem::{Invalid, reason};
-use rpc::{Actor, ActorKind, Ctx, PageToken, Permissions, Refused};
+use rpc::{Actor, ActorKind, Ctx, Limits, PageToken, Permissions, Refused};
 
-use crate::app::granted::ASSIGNMENTS_MAX;
+use crate::app::granted::{ASSIGNMENTS_MAX, limited_bytes};
+use crate::app::places::check_size;
 use crate::app::read::may_write;
 use crate::app::{App, Page};
 use crate::domain::{
@@ -79,6 +80,8 @@ pub struct CreateAssignment {
     pub valid_from: Option<Instant>,
     /// Until when; `None` is until it is revoked. After `valid_from`.
     pub valid_to: Option<Instant>,
+    /// The role counts within these only.
+    pub limits: Limits,
 }
 
 impl App {
@@ -96,6 +99,7 @@ impl App {
         let business = self.business(ctx, new.business.unwrap_or(ctx.business)).await?.business;
         let holder = self.holder(ctx, new.who).await?;
         self.may_assign(ctx, &new, &business, &holder).await?;
+        self.check_locations(ctx, &business, &new.limits.locations).await?;
 
         // The aggregate follows from the idempotency key, so that a retry finds what the first call made.
         let part = ids::RandomPart(meta.key.0);
@@ -108,6 +112,7 @@ impl App {
             reach: new.reach,
             valid_from: new.valid_from,
             valid_to: new.valid_to,
+            limits: new.limits,
             created_by: ctx.actor.without_session(),
         });
         let keep = if meta.keep == Keep::No { Keep::No } else { Keep::Forever };
@@ -201,8 +206,17 @@ impl App {
                 return escalation(field);
             }
         }
-        if ASSIGNMENTS_MAX <= self.assignments_of(ctx.tenant, &new.who.actor()).await?.len() {
+        let others = self.assignments_of(ctx.tenant, &new.who.actor()).await?;
+        if ASSIGNMENTS_MAX <= others.len() {
             return Err(Error::TooManyAssignments { max: ASSIGNMENTS_MAX });
+        }
+        if !new.limits.is_none() {
+            let mut bytes = limited_bytes(&wanted, &new.limits);
+            for other in others.iter().filter(|other| !other.made.limits.is_none()) {
+                let role = self.role(ctx.tenant, other.made.role).await?;
+                bytes += limited_bytes(&role.permissions(), &other.made.limits);
+            }
+            check_size(bytes)?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use authz::{Decision, Kind};
 use ids::BusinessId;
 use problem::{Invalid, reason};
-use rpc::{ActorKind, Ctx, Permissions, Refused};
+use rpc::{ActorKind, Ctx, Limits, Permissions, Refused};
 
 use crate::Error;
 use crate::app::App;
@@ -44,6 +44,8 @@ pub struct Source {
     pub role: String,
     /// As members of [`rpc::Permissions`].
     pub members: Vec<String>,
+    /// Within what they count.
+    pub limits: Limits,
 }
 
 /// The answer.
@@ -59,6 +61,8 @@ pub struct Explained {
     pub fix: String,
     /// What the principal has there.
     pub grants: Vec<Source>,
+    /// Whether it is allowed within the limits of some grants only.
+    pub limited: bool,
 }
 
 impl App {
@@ -92,7 +96,8 @@ impl App {
                         Who::User(_) => "have the user accept its invitation, or let it in again",
                     };
                     let (gate, policies, grants) = (Gate::Credential, vec![], vec![]);
-                    return Ok(Explained { allowed: false, gate, policies, fix: fix.to_owned(), grants });
+                    let (allowed, limited, fix) = (false, false, fix.to_owned());
+                    return Ok(Explained { allowed, gate, policies, fix, grants, limited });
                 };
                 let kind = if matches!(who, Who::Key(_)) { "key" } else { "user" };
                 let (id, role) = (actor.id.to_string(), holder.role.code().to_owned());
@@ -113,6 +118,7 @@ impl App {
                 id: assigned.assignment.made.id.to_string(),
                 role: assigned.role.code().to_owned(),
                 members: assigned.role.permissions().members().collect(),
+                limits: assigned.assignment.made.limits,
             });
         }
         let id = place.id.to_string();
@@ -128,8 +134,15 @@ impl App {
         };
         // From its home it may be out of reach; where it is within, what was granted there decides.
         let reached = decide(home, permissions.members().collect());
-        let there =
-            decide(place.id, grants.iter().flat_map(|source| source.members.iter().cloned()).collect());
+        let decide_there = |limited: bool| {
+            let count = grants.iter().filter(|source| limited || source.limits.is_none());
+            decide(place.id, count.flat_map(|source| source.members.iter().cloned()).collect())
+        };
+        let mut there = decide_there(false);
+        let limited = !there.allowed && decide_there(true).allowed;
+        if limited {
+            there = decide_there(true);
+        }
         let out_of_reach = reached.by.iter().any(|policy| policy == "forbid:out-of-reach");
         let (gate, decision) = match there.allowed {
             true if !out_of_reach => (Gate::Permission, there),
@@ -137,6 +150,6 @@ impl App {
             _ => (Gate::Permission, there),
         };
         let Decision { allowed, by: policies, fix } = decision;
-        Ok(Explained { allowed, gate, policies, fix, grants })
+        Ok(Explained { allowed, gate, policies, fix, grants, limited: limited && allowed })
     }
 }

@@ -3,7 +3,7 @@
 use calendar::Instant;
 use ids::{BusinessId, TenantId};
 use journal::Aggregate as _;
-use rpc::{Actor, ActorKind, Ctx, Permissions};
+use rpc::{Actor, ActorKind, Ctx, Limited, Limits, Permissions};
 
 use crate::app::App;
 use crate::app::roles::{AnyRole, outlasts};
@@ -14,6 +14,15 @@ use crate::{Error, records};
 pub const ASSIGNMENTS_MAX: usize = 50;
 /// Most that are looked at: more can be there for a moment, when several are made at once.
 const ASSIGNMENTS_READ_MAX: usize = 2 * ASSIGNMENTS_MAX;
+
+/// Greatest length of what a principal has within limits, as it travels with its calls: half of what a signed
+/// context may be.
+pub(super) const LIMITED_BYTES_MAX: usize = 6 * 1024;
+
+/// Length of a limited role as it travels, about.
+pub(super) fn limited_bytes(permissions: &Permissions, limits: &Limits) -> usize {
+    permissions.members().map(|member| member.len() + 2).sum::<usize>() + limits.encoded_len() + 4
+}
 
 /// An assignment that gives something now, with its role.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -110,10 +119,24 @@ impl App {
         now: Instant,
     ) -> Result<Permissions, Error> {
         let mut held = own_there(own, home == place);
+        let (mut limited, mut bytes) = (Vec::new(), 0);
         for assigned in self.assigned(tenant, principal, place, now).await? {
-            held = held.union(&assigned.role.permissions());
+            let permissions = assigned.role.permissions();
+            let limits = assigned.assignment.made.limits;
+            if limits.is_none() {
+                held = held.union(&permissions);
+                continue;
+            }
+            // A role may have grown since: what does not fit any more does not count.
+            bytes += limited_bytes(&permissions, &limits);
+            if LIMITED_BYTES_MAX < bytes {
+                let id = assigned.assignment.made.id;
+                tracing::warn!(assignment = %id, "limited roles of one principal are too large together");
+                break;
+            }
+            limited.push(Limited { permissions, limits });
         }
-        Ok(held)
+        Ok(held.with_limited(limited))
     }
 
     /// What the caller has for good: without what is assigned to it, which can be revoked while what it made with
@@ -160,6 +183,9 @@ impl App {
             false => Permissions::default(),
         };
         for Assigned { assignment, role } in self.assigned(ctx.tenant, &ctx.actor, place, now).await? {
+            if !assignment.made.limits.is_none() {
+                continue; // what is limited is not given on
+            }
             let far = !below || assignment.made.reach == Reach::Subtree;
             if far && outlasts(assignment.made.valid_to, end) {
                 held = held.union(&role.permissions());

@@ -12,6 +12,7 @@ mod identity;
 mod key_use;
 mod list;
 mod operator;
+mod places;
 mod read;
 mod revoke_api_key;
 mod roles;
@@ -19,7 +20,7 @@ mod rotate_api_key;
 mod tree;
 mod update_business;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use ids::{AggregateId, TenantId};
 use journal::{Actor, Env, Journal, Keep, KeyHash, Meta, Request, Scope, Seq, SharedStore};
@@ -35,6 +36,7 @@ pub use explain::{Explained, Explanation, Gate, Source};
 pub use granted::{ASSIGNMENTS_MAX, Assigned};
 pub use identity::{Enrolled, Invite, Invited, Proof, SignIn, SignedIn};
 pub use list::Page;
+pub use places::Places;
 pub use read::CallerRole;
 pub use roles::AnyRole;
 pub use tree::CreateBusiness;
@@ -68,6 +70,8 @@ pub struct App {
     uses: Arc<key_use::Uses>,
     passwords: Arc<Passwords>,
     throttle: Arc<Throttle>,
+    /// Weak, because the stock service asks this one: in one process neither would ever end.
+    places: Arc<OnceLock<Weak<Places>>>,
 }
 
 impl App {
@@ -88,6 +92,7 @@ impl App {
             uses: Arc::default(),
             passwords: Arc::new(Passwords::new(config.pepper)),
             throttle: Arc::default(),
+            places: Arc::default(),
             accounts,
             operators,
             known_accounts,

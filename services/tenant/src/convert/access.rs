@@ -1,9 +1,10 @@
 //! Roles and assignments.
 
-use ids::{ApiKeyId, AssignmentId, BusinessId, RoleId, TenantId, UserId};
+use ids::{ApiKeyId, AssignmentId, BusinessId, LocationId, RoleId, TenantId, UserId};
+use money::{Currency, Money};
 use problem::{Invalid, Violations, reason};
 use proto::tenant::v1 as wire;
-use rpc::{ActorKind, Permissions};
+use rpc::{ActorKind, Limits, Permissions};
 
 use super::{finish, instant, name, refuse_output_only, required_id, snake, timestamp};
 use crate::app::{AnyRole, CreateAssignment, Explained, Explanation, Gate, Page, Source, Who};
@@ -12,6 +13,12 @@ use crate::records;
 
 /// Longest code of a role, in characters.
 const CODE_CHARS_MAX: usize = 64;
+/// Most locations and most categories of one assignment.
+const LIMITS_MAX: usize = 20;
+/// Most decimal places of an amount of any currency.
+const PLACES_MAX: u32 = 6;
+/// Longest category, in characters: as long as those of products.
+const CATEGORY_CHARS_MAX: usize = 200;
 
 pub(crate) fn role_id(text: &str) -> Result<RoleId, Invalid> {
     let mut violations = Violations::new();
@@ -173,9 +180,54 @@ pub(crate) fn create_assignment(request: wire::CreateAssignmentRequest) -> Resul
         {
             violations.add("valid_to", reason::OUT_OF_RANGE, "must be after 'valid_from'");
         }
-        Some(CreateAssignment { who: who?, role: role?, business, reach: reach?, valid_from, valid_to })
+        let limits = assignment.limits.map_or(Limits::default(), |wire| {
+            if wire == wire::Limits::default() {
+                violations.add("limits", reason::REQUIRED, "must limit something, or be absent");
+            }
+            violations.within("limits", |violations| limits(violations, wire, reach))
+        });
+        let (who, role, reach) = (who?, role?, reach?);
+        Some(CreateAssignment { who, role, business, reach, valid_from, valid_to, limits })
     });
     finish(violations, new)
+}
+
+fn limits(violations: &mut Violations, wire: wire::Limits, reach: Option<Reach>) -> Limits {
+    for (field, count) in [("location_ids", wire.location_ids.len()), ("categories", wire.categories.len())] {
+        if LIMITS_MAX < count {
+            violations.add(field, reason::TOO_MANY, format!("must be at most '{LIMITS_MAX}'"));
+        }
+    }
+    if reach == Some(Reach::Subtree) && !wire.location_ids.is_empty() {
+        let detail = "are of one business, so that 'reach' must be 'SELF'";
+        violations.add("location_ids", reason::NOT_ALLOWED, detail);
+    }
+    let mut locations = Vec::new();
+    for (at, id) in wire.location_ids.iter().enumerate().take(LIMITS_MAX) {
+        let id = violations.field(&format!("location_ids[{at}]"), LocationId::parse(id));
+        locations.extend(id.filter(|id| !locations.contains(id)));
+    }
+    let mut categories: Vec<String> = Vec::new();
+    for (at, category) in wire.categories.into_iter().enumerate().take(LIMITS_MAX) {
+        name(violations, &format!("categories[{at}]"), &category, CATEGORY_CHARS_MAX);
+        if !categories.contains(&category) {
+            categories.push(category);
+        }
+    }
+    let amount_max = wire.amount_max.and_then(|max| {
+        violations.within("amount_max", |violations| {
+            let currency = violations.field("currency", Currency::parse(&max.currency));
+            // All that is wrong is said at once.
+            let places = currency.map_or(PLACES_MAX, Currency::minor_places);
+            let minor = violations.field("amount", money::parse_decimal(&max.amount, places));
+            let amount = Money { minor: minor?, currency: currency? };
+            if amount.minor <= 0 {
+                violations.add("amount", reason::OUT_OF_RANGE, "must be more than 0");
+            }
+            Some(amount)
+        })
+    });
+    Limits { locations, categories, amount_max }
 }
 
 /// A key or a user; `None` for neither, and for what is wrong.
@@ -254,7 +306,12 @@ pub(crate) fn assignment(assignment: Assignment) -> wire::Assignment {
         created_at: Some(timestamp(assignment.created_at)),
         revoked_at: assignment.revoked_at.map(timestamp),
         created_by: Some((&made.created_by).into()),
+        limits: on_the_wire(&made.limits),
     }
+}
+
+fn on_the_wire(limits: &Limits) -> Option<wire::Limits> {
+    (!limits.is_none()).then(|| limits.into())
 }
 
 pub(crate) fn assignments(page: Page<Assignment>) -> wire::ListAssignmentsResponse {
@@ -275,6 +332,7 @@ pub(crate) fn explained(explained: Explained) -> wire::ExplainPermissionResponse
         id: source.id,
         role: source.role,
         permissions: source.members,
+        limits: on_the_wire(&source.limits),
     };
     wire::ExplainPermissionResponse {
         allowed: explained.allowed,
@@ -282,5 +340,6 @@ pub(crate) fn explained(explained: Explained) -> wire::ExplainPermissionResponse
         policies: explained.policies,
         fix: explained.fix,
         grants: explained.grants.into_iter().map(grant).collect(),
+        limited: explained.limited,
     }
 }

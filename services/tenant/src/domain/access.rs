@@ -2,7 +2,7 @@
 
 use calendar::Instant;
 use ids::{AssignmentId, BusinessId, RoleId};
-use rpc::{Actor, Permissions};
+use rpc::{Actor, Limits, Permissions};
 
 use crate::Error;
 use crate::domain::Role;
@@ -83,6 +83,8 @@ pub struct NewAssignment {
     pub valid_from: Option<Instant>,
     /// Until when; `None` is until it is revoked.
     pub valid_to: Option<Instant>,
+    /// The role counts within these only.
+    pub limits: Limits,
     /// Who made it.
     pub created_by: Actor,
 }
@@ -254,6 +256,7 @@ mod tests {
             reach,
             valid_from: Some(at(10)),
             valid_to: Some(at(20)),
+            limits: Limits::default(),
             created_by: actor("key_b"),
         };
         Assignment { made, created_at: at(1), revoked_at: None }

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use calendar::Instant;
-use ids::{AssignmentId, BusinessId, RoleId, TenantId};
+use ids::{AssignmentId, BusinessId, LocationId, RoleId, TenantId};
 use journal::{Aggregate, Changes, Damage, Need, Seq};
+use money::{Currency, Money};
 use prost::{Message, Oneof};
-use rpc::{Actor, ActorKind};
+use rpc::{Actor, ActorKind, Limits};
 
 use super::codec::{damage, fixed, instant};
 use super::{ASSIGNED, ASSIGNMENTS, ROLES};
@@ -199,6 +200,19 @@ struct StoredRoleUpdate {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct StoredLimits {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    locations: Vec<Vec<u8>>,
+    #[prost(string, repeated, tag = "2")]
+    categories: Vec<String>,
+    /// In minor units of the currency.
+    #[prost(sint64, optional, tag = "3")]
+    amount_max_minor: Option<i64>,
+    #[prost(string, tag = "4")]
+    amount_max_currency: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct StoredAssignment {
     #[prost(bytes = "vec", tag = "1")]
     id: Vec<u8>,
@@ -220,6 +234,8 @@ struct StoredAssignment {
     creator_kind: String,
     #[prost(string, tag = "10")]
     creator_id: String,
+    #[prost(message, optional, boxed, tag = "13")]
+    limits: Option<Box<StoredLimits>>,
     /// The rest is state, not part of an event.
     #[prost(sint64, tag = "11")]
     created_us: i64,
@@ -255,6 +271,38 @@ impl TryFrom<StoredRole> for CustomRole {
     }
 }
 
+impl From<&Limits> for StoredLimits {
+    fn from(limits: &Limits) -> Self {
+        let currency = limits.amount_max.map(|max| max.currency.code().to_owned());
+        StoredLimits {
+            locations: limits.locations.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            categories: limits.categories.clone(),
+            amount_max_minor: limits.amount_max.map(|max| max.minor),
+            amount_max_currency: currency.unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<StoredLimits> for Limits {
+    type Error = Damage;
+
+    fn try_from(stored: StoredLimits) -> Result<Self, Damage> {
+        let location = |id| Ok(LocationId::from_bytes(fixed(id)?));
+        let amount_max = match stored.amount_max_minor {
+            None => None,
+            Some(minor) => {
+                let currency = Currency::parse(&stored.amount_max_currency);
+                Some(Money { minor, currency: currency.map_err(|_| damage("a currency of an assignment"))? })
+            }
+        };
+        Ok(Limits {
+            locations: stored.locations.into_iter().map(location).collect::<Result<_, Damage>>()?,
+            categories: stored.categories,
+            amount_max,
+        })
+    }
+}
+
 impl From<&NewAssignment> for StoredAssignment {
     fn from(new: &NewAssignment) -> Self {
         StoredAssignment {
@@ -268,6 +316,7 @@ impl From<&NewAssignment> for StoredAssignment {
             to_us: new.valid_to.map(Instant::unix_micros),
             creator_kind: new.created_by.kind.name().to_owned(),
             creator_id: new.created_by.id.to_string(),
+            limits: (!new.limits.is_none()).then(|| Box::new((&new.limits).into())),
             created_us: 0,
             revoked_us: None,
         }
@@ -283,6 +332,7 @@ impl TryFrom<StoredAssignment> for NewAssignment {
             _ => Err(damage("a principal of an assignment")),
         };
         Ok(NewAssignment {
+            limits: stored.limits.map_or(Ok(Limits::default()), |limits| (*limits).try_into())?,
             id: AssignmentId::from_bytes(fixed(stored.id)?),
             principal: actor(&stored.principal_kind, stored.principal_id)?,
             role: RoleId::from_bytes(fixed(stored.role)?),
@@ -309,19 +359,30 @@ mod tests {
         proptest::collection::vec("[a-z]{1,9}\\.[a-z]{1,9}", 1..5)
     }
 
+    fn limits() -> impl Strategy<Value = Limits> {
+        let locations = proptest::collection::vec(any::<[u8; 16]>().prop_map(LocationId::from_bytes), 0..3);
+        let categories = proptest::collection::vec(".{1,9}", 0..3);
+        let amount = proptest::option::of((any::<i64>(), prop_oneof![Just("EUR"), Just("JPY"), Just("KWD")]));
+        (locations, categories, amount).prop_map(|(locations, categories, amount)| {
+            let amount_max =
+                amount.map(|(minor, code)| Money { minor, currency: Currency::parse(code).unwrap() });
+            Limits { locations, categories, amount_max }
+        })
+    }
+
     fn assignments() -> impl Strategy<Value = NewAssignment> {
         let when = || proptest::option::of(instants());
-        (any::<[[u8; 16]; 3]>(), any::<bool>(), when(), when()).prop_map(|(ids, subtree, from, to)| {
-            NewAssignment {
-                id: AssignmentId::from_bytes(ids[0]),
-                principal: Actor::new(ActorKind::User, "usr_a"),
-                role: RoleId::from_bytes(ids[1]),
-                business: BusinessId::from_bytes(ids[2]),
-                reach: if subtree { Reach::Subtree } else { Reach::Itself },
-                valid_from: from,
-                valid_to: to,
-                created_by: Actor::new(ActorKind::ApiKey, "key_a"),
-            }
+        let made = (any::<[[u8; 16]; 3]>(), any::<bool>(), when(), when(), limits());
+        made.prop_map(|(ids, subtree, from, to, limits)| NewAssignment {
+            limits,
+            id: AssignmentId::from_bytes(ids[0]),
+            principal: Actor::new(ActorKind::User, "usr_a"),
+            role: RoleId::from_bytes(ids[1]),
+            business: BusinessId::from_bytes(ids[2]),
+            reach: if subtree { Reach::Subtree } else { Reach::Itself },
+            valid_from: from,
+            valid_to: to,
+            created_by: Actor::new(ActorKind::ApiKey, "key_a"),
         })
     }
 

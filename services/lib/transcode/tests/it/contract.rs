@@ -68,7 +68,7 @@ fn compiled(rpcs: &str, messages: &str) -> DescriptorPool {
     }
     let source = format!(
         r#"syntax = "proto3";
-        package probe.v1;
+        package cargopilot.probe.v1;
         import "cargopilot/api/v1/options.proto";
         import "google/api/annotations.proto";
         import "google/protobuf/duration.proto";
