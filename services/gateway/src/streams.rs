@@ -2,11 +2,13 @@
 //!
 //! A task for each stream, as hyper makes them by itself, is woken for each answer and wakes the connection for each
 //! answer. Here one task reads what came, answers what is ready, and writes all of it at once. Only calls that work
-//! for long have a task of their own, so that they do not hold up the others of their connection.
+//! for long have a task of their own, so that they do not hold up the others of their connection. And a connection
+//! with a thousand calls has turns like one with a single call: after [`POLLS_PER_TURN`] it is the others' turn.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use futures::StreamExt as _;
@@ -19,6 +21,10 @@ use tokio::task::JoinHandle;
 use tonic::body::Body;
 
 use crate::Error;
+
+/// How many streams of a connection are polled before the other connections have their turn: a poll takes some tens
+/// of microseconds, so that a turn is about a millisecond.
+const POLLS_PER_TURN: usize = 32;
 
 /// Whether an RPC is one that works on many things: a batch or a list.
 pub(crate) fn is_long(path: &str) -> bool {
@@ -45,14 +51,45 @@ impl Drop for Task {
 
 /// Where a connection puts its streams.
 #[derive(Clone, Default)]
-pub(crate) struct Inbox(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
+pub(crate) struct Inbox(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    new: Mutex<Vec<Stream>>,
+    /// Polls that are left of this turn. Only the task of the connection looks at it.
+    left: AtomicUsize,
+}
+
+/// A stream that waits when its connection has had its turn.
+struct Stream {
+    answer: BoxFuture<'static, ()>,
+    shared: Arc<Shared>,
+}
+
+impl Future for Stream {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.shared.left.load(Ordering::Relaxed) {
+            0 => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            left => {
+                self.shared.left.store(left - 1, Ordering::Relaxed);
+                self.answer.as_mut().poll(cx)
+            }
+        }
+    }
+}
 
 impl<F> Executor<F> for Inbox
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.0.lock().push(Box::pin(stream));
+        let stream = Stream { answer: Box::pin(stream), shared: Arc::clone(&self.0) };
+        self.0.new.lock().push(stream);
     }
 }
 
@@ -63,13 +100,14 @@ impl Inbox {
         let mut streams = FuturesUnordered::new();
         let mut ended = None;
         poll_fn(|cx| {
+            self.0.left.store(POLLS_PER_TURN, Ordering::Relaxed);
             loop {
                 if ended.is_none()
                     && let Poll::Ready(end) = connection.as_mut().poll(cx)
                 {
                     ended = Some(end);
                 }
-                let new = std::mem::take(&mut *self.0.lock());
+                let new = std::mem::take(&mut *self.0.new.lock());
                 let is_new = !new.is_empty();
                 streams.extend(new);
                 let finished = finish(&mut streams, cx);
@@ -77,6 +115,10 @@ impl Inbox {
                     && let Some(end) = ended.take()
                 {
                     return Poll::Ready(end);
+                }
+                if self.0.left.load(Ordering::Relaxed) == 0 {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 // What the streams wrote leaves with the connection's next turn.
                 if !is_new && !finished {
@@ -89,7 +131,7 @@ impl Inbox {
 }
 
 /// Polls what was woken; says whether a stream came to its end.
-fn finish(streams: &mut FuturesUnordered<BoxFuture<'static, ()>>, cx: &mut Context<'_>) -> bool {
+fn finish(streams: &mut FuturesUnordered<Stream>, cx: &mut Context<'_>) -> bool {
     let mut finished = false;
     while let Poll::Ready(Some(())) = streams.poll_next_unpin(cx) {
         finished = true;
