@@ -12,7 +12,7 @@ use crate::world::{Tenant, World};
 
 /// What a business never has from those above it, and never shows to those beside it or, without
 /// `descendants.read`, above it.
-const OWN: [&str; 7] = ["loc", "mov", "key", "asg", "usr", "ses", "biz"];
+const OWN: [&str; 8] = ["loc", "mov", "key", "asg", "usr", "ses", "biz", "pub"];
 /// What it has from those above it.
 const INHERITED: [&str; 3] = ["prd", "var", "prl"];
 

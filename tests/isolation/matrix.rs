@@ -191,7 +191,9 @@ async fn an_item_beside_good_ones_is_answered_like_a_random_one() {
     let world = &attack.world;
     let owner = &attack.callers[0];
     let mut checked = 0;
-    let items = |place: &Place| place.spot == Spot::Item && place.pointer.contains("/0/");
+    let items = |place: &Place| {
+        place.spot == Spot::Item && place.pointer.contains("/0/") && place.rpc.rule.multi_status
+    };
     for place in places::all().into_iter().filter(items) {
         let (list, field) = place.pointer.split_once("/0/").expect("an item of a list");
         let foreign = attack.two.id(&place.prefix, &place.pointer).await;

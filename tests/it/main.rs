@@ -4,7 +4,7 @@
 //! client), `door` (REST and gRPC), `contract` (every RPC, from the descriptors: isolation, credentials,
 //! roles, headers, bad fields, repeats), `speaker` and `shop` (the same words over REST and gRPC), then
 //! stories: `story`, `valuation`, `ledger`, `batches`, `paging`, `prices`, `catalogue`, `bad_input`, `tenants`,
-//! `races`, `pages`, `audit`, `people`, `limits`. `errors` fails a test when an error is logged.
+//! `races`, `pages`, `audit`, `people`, `limits`, `publications`. `errors` fails a test when an error is logged.
 
 mod audit;
 mod bad_input;
@@ -20,6 +20,7 @@ mod pages;
 mod paging;
 mod people;
 mod prices;
+mod publications;
 mod races;
 mod rest;
 mod shop;

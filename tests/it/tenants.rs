@@ -45,6 +45,9 @@ async fn fill(world: &World, tenant: &Tenant, name: &str) -> BTreeMap<&'static s
     let given = json!({"apiKeyId": key["apiKey"]["id"], "roleId": role["id"], "reach": "SELF"});
     let given = rest.create("/v1/assignments", &given).await;
     let business = tenant.business.to_string();
+    let publication = json!({"note": mark("publication"), "stages": [{"businesses": [business]}],
+        "changes": [{"productId": product["id"], "product": {"brand": mark("published")}}]});
+    let publication = rest.create("/v1/publications", &publication).await;
     rest.patch(format!("/v1/businesses/{business}"), &json!({"legalName": mark("legal")}))
         .if_match("*")
         .send()
@@ -64,6 +67,7 @@ async fn fill(world: &World, tenant: &Tenant, name: &str) -> BTreeMap<&'static s
         ("assignmentId", id(&given)),
         ("userId", id(&user["user"])),
         ("operatorAccessId", asked.expect("a tenant").id.to_string()),
+        ("publicationId", id(&publication)),
     ])
 }
 

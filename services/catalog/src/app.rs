@@ -16,8 +16,10 @@ mod list_products;
 mod list_variants;
 mod mutation;
 mod page;
+pub(crate) mod publications;
 mod set_price;
 mod set_unit_conversion;
+pub(crate) mod tree;
 mod update_product;
 mod update_variant;
 
@@ -39,7 +41,9 @@ pub(crate) use get_price::PriceAt;
 pub(crate) use list_variants::Filter;
 pub(crate) use mutation::{Mutation, NewIds};
 pub(crate) use page::{Page, PageRequest};
+pub(crate) use publications::{CHANGES_MAX, NewPublication, Preview, Publication};
 pub(crate) use set_price::NewPrice;
+use tree::Tree;
 
 /// Aggregates that one list reads at a time.
 const READS_AT_ONCE: usize = 16;
@@ -58,6 +62,7 @@ pub(crate) struct Catalog {
     prices: Journal<PriceRecord>,
     policies: Journal<PoliciesRecord>,
     known_policies: Recent<(TenantId, BusinessId), KnownPolicies>,
+    pub(crate) tree: Tree,
 }
 
 /// What a mutation made, and whether an earlier call with the same idempotency key made it.
@@ -82,6 +87,7 @@ impl Catalog {
             prices: Journal::new(Arc::clone(&store), Arc::clone(&env)),
             policies: Journal::new(Arc::clone(&store), Arc::clone(&env)),
             known_policies: Recent::new(POLICIES_KEPT_MAX),
+            tree: Tree::default(),
             store,
             env,
         }

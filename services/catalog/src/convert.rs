@@ -4,6 +4,7 @@ mod check;
 mod inheritance;
 mod price;
 mod product;
+mod publication;
 mod variant;
 
 use prost_types::Timestamp;
@@ -24,6 +25,9 @@ pub(crate) use price::{
 };
 pub(crate) use product::{
     batch_create, create_product, product, product_id, products, results, update_product,
+};
+pub(crate) use publication::{
+    advance, new_publication, preview, publication, publication_id, publications, roll_back,
 };
 pub(crate) use variant::{
     create_variant, filter, set_conversion, update_variant, variant, variant_id, variants,

@@ -10,6 +10,7 @@ mod policy;
 mod price;
 mod price_list;
 mod product;
+mod publication;
 #[cfg(test)]
 mod tests;
 pub mod units;
@@ -21,6 +22,7 @@ pub use policy::{POLICIES_MAX, PolicySet, SetPolicy, Standing};
 pub use price::{CLOCK_SKEW_S_MAX, Change, Line, PRICES_SCHEDULED_MAX, Point, SetPrice, Source};
 pub use price_list::{Kind, NewPriceList, PriceList, REVISION as PRICE_LIST_REVISION};
 pub use product::{Command, Details, DetailsChange, Event, NewProduct, Product, Status, check_batch};
+pub use publication::{EDITIONS_MAX, Edition, Progress, Publish, Published};
 pub use units::{Dimension, Unit, UnitRef};
 pub(crate) use variant::DUPLICATE;
 pub use variant::{

@@ -1,7 +1,7 @@
 //! What a caller can do about it, one variant per decision. Explained in `errors.md`.
 
 use calendar::Instant;
-use ids::BusinessId;
+use ids::{BusinessId, PublicationId};
 use journal::{Rejection, Seq};
 use problem::{Code, Invalid, Problem, Violation, reason};
 
@@ -97,6 +97,29 @@ pub enum Error {
         /// Which.
         businesses: Vec<BusinessId>,
     },
+    /// A publication of the field is under way.
+    #[error("a publication of '{field}' is under way: let it reach everybody, or take it back")]
+    PublicationUnderWay {
+        /// Which publication.
+        publication: PublicationId,
+        /// Which field.
+        field: String,
+    },
+    /// The publication was taken back, or is too old to be.
+    #[error("the publication has ended")]
+    PublicationEnded,
+    /// Stages begin one after the other.
+    #[error("the next stage is '{next}'")]
+    StageNotNext {
+        /// Which one is next, from 1.
+        next: usize,
+    },
+    /// Another service did not answer.
+    #[error("'{service}' is not available, try again")]
+    Dependency {
+        /// Which.
+        service: &'static str,
+    },
     /// What is wrong with one item of an atomic batch; none of them was done.
     #[error("item '{position}': {error}")]
     InBatch {
@@ -137,7 +160,11 @@ impl Problem for Error {
             | Error::LimitReached { .. }
             | Error::UnitNotConvertible { .. }
             | Error::OverridesExist { .. }
+            | Error::PublicationUnderWay { .. }
+            | Error::PublicationEnded
+            | Error::StageNotNext { .. }
             | Error::PriceAlreadyScheduled { .. } => Code::FailedPrecondition,
+            Error::Dependency { .. } => Code::Unavailable,
             Error::InBatch { error, .. } => error.code(),
             Error::Journal(error) => error.code(),
         }
@@ -159,6 +186,10 @@ impl Problem for Error {
             Error::PriceAlreadyScheduled { .. } => "PRICE_ALREADY_SCHEDULED",
             Error::InheritedLocked { .. } => "INHERITED_LOCKED",
             Error::OverridesExist { .. } => "OVERRIDES_EXIST",
+            Error::PublicationUnderWay { .. } => "PUBLICATION_UNDER_WAY",
+            Error::PublicationEnded => "PUBLICATION_ENDED",
+            Error::StageNotNext { .. } => "STAGE_NOT_NEXT",
+            Error::Dependency { .. } => "UNAVAILABLE",
             Error::InBatch { error, .. } => error.reason(),
             Error::Journal(error) => error.reason(),
         }
@@ -191,13 +222,21 @@ impl Problem for Error {
                 let named = first.collect::<Vec<_>>().join(",");
                 vec![("count", businesses.len().to_string()), ("businesses", named)]
             }
+            Error::PublicationUnderWay { publication, field } => {
+                vec![("publication", publication.to_string()), ("field", field.clone())]
+            }
+            Error::StageNotNext { next } => vec![("next", next.to_string())],
             Error::InBatch { position, error } => {
                 let mut metadata = error.metadata();
                 metadata.push(("item", position.to_string()));
                 metadata
             }
             Error::Journal(error) => error.metadata(),
-            Error::Invalid(_) | Error::NotFound { .. } | Error::PriceNotSet => vec![],
+            Error::Invalid(_)
+            | Error::NotFound { .. }
+            | Error::PriceNotSet
+            | Error::PublicationEnded
+            | Error::Dependency { .. } => vec![],
         }
     }
 

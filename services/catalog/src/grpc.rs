@@ -5,24 +5,31 @@ use std::sync::Arc;
 use journal::{Env, SharedStore};
 use proto::catalog::v1::catalog_service_server::{CatalogService, CatalogServiceServer};
 use proto::catalog::v1::inheritance_service_server::{InheritanceService, InheritanceServiceServer};
+use proto::catalog::v1::publication_service_server::{PublicationService, PublicationServiceServer};
 use proto::catalog::v1::{
-    BatchCreateProductsRequest, BatchCreateProductsResponse, ClearProductOverridesRequest,
-    CreatePriceListRequest, CreateProductRequest, CreateVariantRequest, ExplainProductRequest,
-    ExplainProductResponse, GetInheritancePoliciesRequest, GetInheritancePoliciesResponse,
-    GetPriceListRequest, GetPriceRequest, GetProductRequest, GetVariantRequest, InheritancePolicy,
-    ListPriceChangesRequest, ListPriceChangesResponse, ListPriceListsRequest, ListPriceListsResponse,
-    ListProductsRequest, ListProductsResponse, ListUnitsRequest, ListUnitsResponse, ListVariantsRequest,
-    ListVariantsResponse, Price, PriceChange, PriceList, Product, ProductVisibility,
-    SetInheritancePolicyRequest, SetPriceRequest, SetProductVisibilityRequest, SetUnitConversionRequest,
-    UpdateProductRequest, UpdateVariantRequest, Variant, product_result,
+    AdvancePublicationRequest, BatchCreateProductsRequest, BatchCreateProductsResponse,
+    ClearProductOverridesRequest, CreatePriceListRequest, CreateProductRequest, CreatePublicationRequest,
+    CreateVariantRequest, ExplainProductRequest, ExplainProductResponse, GetInheritancePoliciesRequest,
+    GetInheritancePoliciesResponse, GetPriceListRequest, GetPriceRequest, GetProductRequest,
+    GetPublicationRequest, GetVariantRequest, InheritancePolicy, ListPriceChangesRequest,
+    ListPriceChangesResponse, ListPriceListsRequest, ListPriceListsResponse, ListProductsRequest,
+    ListProductsResponse, ListPublicationsRequest, ListPublicationsResponse, ListUnitsRequest,
+    ListUnitsResponse, ListVariantsRequest, ListVariantsResponse, PreviewPublicationRequest,
+    PreviewPublicationResponse, Price, PriceChange, PriceList, Product, ProductVisibility, Publication,
+    RollBackPublicationRequest, SetInheritancePolicyRequest, SetPriceRequest, SetProductVisibilityRequest,
+    SetUnitConversionRequest, UpdateProductRequest, UpdateVariantRequest, Variant, product_result,
 };
+use rpc::{System, Transport};
 use tonic::{Request, Response, Status};
 
-use crate::app::Catalog;
+use crate::app::{CHANGES_MAX, Catalog};
 use crate::convert;
 
 /// Largest request, in bytes: a batch of a thousand products with long descriptions.
 const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What the service needs to be permitted elsewhere.
+pub const NEEDS: [&str; 2] = ["tenant.read", "descendants.read"];
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -40,6 +47,16 @@ impl Service {
     /// Products and prices, to be mounted behind a guard.
     pub fn catalog(self: &Arc<Self>) -> CatalogServiceServer<Service> {
         CatalogServiceServer::from_arc(Arc::clone(self)).max_decoding_message_size(REQUEST_BYTES_MAX)
+    }
+
+    /// Publications, to be mounted behind a guard.
+    pub fn publications(self: &Arc<Self>) -> PublicationServiceServer<Service> {
+        PublicationServiceServer::from_arc(Arc::clone(self)).max_decoding_message_size(REQUEST_BYTES_MAX)
+    }
+
+    /// Tells where the tenant service is, which is asked for the tree of businesses: `system` needs [`NEEDS`].
+    pub fn ask_tenant(&self, transport: Transport, system: System) {
+        self.catalog.tree.ask(transport, system);
     }
 
     /// What is inherited, to be mounted behind a guard.
@@ -259,5 +276,65 @@ impl InheritanceService for Service {
         let (id, field, at) = convert::explain(&request).map_err(rpc::status)?;
         let found = self.catalog.explain_product(&ctx, id, field, at).await.map_err(rpc::status)?;
         Ok(Response::new(convert::explained(&found)))
+    }
+}
+
+#[tonic::async_trait]
+impl PublicationService for Service {
+    async fn preview_publication(
+        &self,
+        request: Request<PreviewPublicationRequest>,
+    ) -> Answer<PreviewPublicationResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let new = convert::new_publication(request.publication).map_err(rpc::status)?;
+        let page = convert::page(request.page_size, request.page_token);
+        let found = self.catalog.preview_publication(&ctx, &new, &page).await.map_err(rpc::status)?;
+        Ok(Response::new(convert::preview(&found)))
+    }
+
+    async fn create_publication(&self, request: Request<CreatePublicationRequest>) -> Answer<Publication> {
+        let (ctx, request) = rpc::open(request)?;
+        let mutations = self.catalog.item_mutations(&ctx, "CreatePublication", &request, CHANGES_MAX);
+        let new = convert::new_publication(request.publication).map_err(rpc::status)?;
+        let saved = self.catalog.create_publication(&ctx, &mutations, &new).await.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::publication(&saved.value), saved.replayed))
+    }
+
+    async fn get_publication(&self, request: Request<GetPublicationRequest>) -> Answer<Publication> {
+        let (ctx, request) = rpc::open(request)?;
+        let id = convert::publication_id(&request.publication_id).map_err(rpc::status)?;
+        let found = self.catalog.publication(&ctx, id).await.map_err(rpc::status)?;
+        Ok(Response::new(convert::publication(&found)))
+    }
+
+    async fn list_publications(
+        &self,
+        request: Request<ListPublicationsRequest>,
+    ) -> Answer<ListPublicationsResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let page = convert::page(request.page_size, request.page_token);
+        let found = self.catalog.publications(&ctx, &page).await.map_err(rpc::status)?;
+        Ok(Response::new(convert::publications(&found)))
+    }
+
+    async fn advance_publication(&self, request: Request<AdvancePublicationRequest>) -> Answer<Publication> {
+        let (ctx, request) = rpc::open(request)?;
+        let mutations = self.catalog.item_mutations(&ctx, "AdvancePublication", &request, CHANGES_MAX);
+        let (id, stage) = convert::advance(&request).map_err(rpc::status)?;
+        let saved = self.catalog.advance_publication(&ctx, &mutations, id, stage).await;
+        let saved = saved.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::publication(&saved.value), saved.replayed))
+    }
+
+    async fn roll_back_publication(
+        &self,
+        request: Request<RollBackPublicationRequest>,
+    ) -> Answer<Publication> {
+        let (ctx, request) = rpc::open(request)?;
+        let mutations = self.catalog.item_mutations(&ctx, "RollBackPublication", &request, CHANGES_MAX);
+        let (id, why) = convert::roll_back(request).map_err(rpc::status)?;
+        let saved = self.catalog.roll_back_publication(&ctx, &mutations, id, &why).await;
+        let saved = saved.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::publication(&saved.value), saved.replayed))
     }
 }

@@ -11,5 +11,5 @@ mod grpc;
 mod records;
 
 pub use error::Error;
-pub use grpc::Service;
+pub use grpc::{NEEDS, Service};
 pub use records::{describe, verify_aggregate};

@@ -6,6 +6,7 @@
 
 mod codec;
 pub mod describe;
+mod editions;
 mod overrides;
 mod policies;
 mod price;
@@ -22,6 +23,7 @@ use journal::Claim;
 use crate::Error;
 use crate::domain::VariantDetails;
 
+pub(crate) use editions::{publication_of, publications_key, read_edition};
 pub(crate) use overrides::{businesses, index_prefix};
 pub(crate) use policies::PoliciesRecord;
 pub(crate) use price::{PriceRecord, index_after, seq_of};
@@ -57,6 +59,9 @@ pub(crate) mod index {
     /// Overrides: key = group of fields (16 bytes, zeros behind) and business, aggregate = the product, value =
     /// path of the business. Serves what a new lock would meet.
     pub(crate) const OVERRIDES: u16 = 5;
+    /// Publications, oldest first: key = business and publication id, aggregate = a product that it changes, value =
+    /// what it says about that and how far it has come. Serves lists, and finds the products of a publication.
+    pub(crate) const PUBLICATIONS: u16 = 6;
 }
 
 /// Kinds of unique values; append-only.

@@ -102,13 +102,17 @@ impl Platform {
         let config = tenant::Config { pepper: parts.pepper };
         let tenant = tenant::Service::new(parts.tenant, Arc::clone(&env), config);
         let catalog = catalog::Service::new(parts.catalog, Arc::clone(&env));
+        let needs = Permissions::parse(catalog::NEEDS).ok_or("the permissions of catalog are malformed")?;
+        let system = System::new(Arc::clone(&minter), "catalog", needs);
+        catalog.ask_tenant(rpc::local(Services::new(tenant.server(&guard))), system);
         let asked = Services::new(tenant.server(&guard))
             .and(tenant.access_server(&guard))
             .and(tenant.identity_server(&guard))
             .and(tenant.account_server(&guard))
             .and(tenant.operator_server(&guard))
             .and(guard.layer(catalog.catalog()))
-            .and(guard.layer(catalog.inheritance()));
+            .and(guard.layer(catalog.inheritance()))
+            .and(guard.layer(catalog.publications()));
         let needs = Permissions::parse(stock::NEEDS).ok_or("the permissions of stock are malformed")?;
         let system = System::new(Arc::clone(&minter), "stock", needs);
         let transport = rpc::local(asked.clone());

@@ -96,6 +96,7 @@ impl Home {
                 asked.expect("a tenant").id.to_string()
             }
             "usr" => text(&self.invite().await["user"]["id"]).to_owned(),
+            "pub" => self.publication().await,
             other => panic!("a request names '{other}_…': make one in contract/home.rs"),
         }
     }
@@ -127,6 +128,17 @@ impl Home {
     pub(crate) async fn active_user(&self) -> String {
         let made = self.active_user.get_or_init(async || self.tenant.new_user("viewer").await.0);
         made.await.clone()
+    }
+
+    /// A publication of a product of its own, of which the first stage has begun.
+    async fn publication(&self) -> String {
+        let number = unique();
+        let product = json!({"name": format!("product {number}"), "baseUnit": "C62",
+            "variants": [{"sku": format!("PUB-{number}")}]});
+        let product = self.tenant.rest.create("/v1/products", &product).await;
+        let draft = json!({"changes": [{"productId": product["id"], "product": {"name": format!("new {number}")}}],
+            "stages": [{"businesses": [self.tenant.business.to_string()]}]});
+        text(&self.tenant.rest.create("/v1/publications", &draft).await["id"]).to_owned()
     }
 
     async fn sale(&self) -> String {

@@ -25,7 +25,8 @@ const FOR_OWNERS: [&str; 6] = [
 ];
 
 /// What a clerk may not do. A new RPC is decided here.
-const NOT_FOR_CLERKS: [&str; 37] = [
+const NOT_FOR_CLERKS: [&str; 43] = [
+    "AdvancePublication",
     "BatchCreateLocations",
     "CloseAccount",
     "CloseBusiness",
@@ -33,6 +34,7 @@ const NOT_FOR_CLERKS: [&str; 37] = [
     "CreateAssignment",
     "CreateBusiness",
     "CreateLocation",
+    "CreatePublication",
     "CreateRole",
     "CreateUser",
     "DeactivateUser",
@@ -41,18 +43,22 @@ const NOT_FOR_CLERKS: [&str; 37] = [
     "GetAssignment",
     "GetInheritancePolicies",
     "GetOperatorAccess",
+    "GetPublication",
     "GetUser",
     "GrantOperatorAccess",
     "ListApiKeys",
     "ListAssignments",
     "ListOperatorAccesses",
+    "ListPublications",
     "ListUsers",
     "LockUser",
     "MoveBusiness",
+    "PreviewPublication",
     "ReactivateBusiness",
     "ReinviteUser",
     "RevokeApiKey",
     "RevokeAssignment",
+    "RollBackPublication",
     "RotateApiKey",
     "SetInheritancePolicy",
     "SetProductVisibility",

@@ -93,6 +93,13 @@ async fn complete(rpc: &Rpc, home: &Home, with: &str, request: &mut Value) {
         "ClearProductOverrides" | "SetProductVisibility" | "CloseAccount" | "WithdrawClosure" => {
             set(request, "/reason", format!("reason {number}").into());
         }
+        // Each once, and something new.
+        "CreatePublication" | "PreviewPublication" => {
+            let product = home.id("prd", "/productId").await;
+            let change = json!({"productId": product, "product": {"name": format!("name {number}")}});
+            set(request, "/publication/changes", json!([change]));
+        }
+        "AdvancePublication" => set(request, "/stage", json!(2)),
         "SetInheritancePolicy" => set(request, "/policy/reason", format!("reason {number}").into()),
         "ExplainPermission" => set(request, "/permission", "stock.post".into()),
         _ => {}

@@ -54,7 +54,10 @@ impl Catalog {
                 if let (Some(step), Some(own)) = (steps.first_mut(), product.1.get(one.name))
                     && let Some((said, _)) = &mut step.said
                 {
-                    (said.revision, said.at, said.by) = own.clone();
+                    // What a publication says has its own.
+                    if product.0.published(one.name, line, at).is_none() {
+                        (said.revision, said.at, said.by) = own.clone();
+                    }
                 }
                 let ruling = |step: &Step| {
                     let mut same = policies.all().iter();
@@ -91,8 +94,8 @@ impl Catalog {
                 let before = product.as_ref().map(|product| product.details.clone());
                 Product::evolve(&mut product, &posted.event, posted.seq, posted.recorded_at);
                 seen = posted.seq;
-                if !matches!(posted.event, Event::Created(_) | Event::DetailsChanged(_)) {
-                    continue;
+                if matches!(posted.event, Event::Overridden(_)) {
+                    continue; // no word of the owner's
                 }
                 let Some(after) = product.as_ref().map(|product| &product.details) else { continue };
                 for field in PRODUCTS.fields() {

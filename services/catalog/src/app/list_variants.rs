@@ -111,6 +111,7 @@ fn only(product: &Product, variant: &Variant) -> Product {
         details: product.details.clone(),
         variants: vec![variant.clone()],
         said: BTreeMap::new(),
+        editions: Vec::new(),
         taken_back: BTreeMap::new(),
         visibility: Visibility::default(),
         ..*product

@@ -1,6 +1,6 @@
 //! A mutation by its name: the idempotency key, and the ids that follow from it.
 
-use ids::{PriceListId, ProductId, RandomPart, VariantId};
+use ids::{PriceListId, ProductId, PublicationId, RandomPart, VariantId};
 use journal::{Env, Keep, KeyHash, Meta, Request};
 use prost::Message;
 use rpc::Ctx;
@@ -85,6 +85,10 @@ pub(crate) struct NewIds<'a> {
 impl NewIds<'_> {
     pub(crate) fn product(&self) -> ProductId {
         ProductId::derived(self.unix_ms, self.part, 0)
+    }
+
+    pub(crate) fn publication(&self) -> PublicationId {
+        PublicationId::derived(self.unix_ms, self.part, 0)
     }
 
     pub(crate) fn price_list(&self) -> PriceListId {

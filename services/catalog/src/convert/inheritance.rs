@@ -14,7 +14,7 @@ use super::{product, timestamp};
 use crate::app::Explained;
 use crate::domain::{DUPLICATE, PRODUCTS, Product, SetPolicy};
 
-const REASON_MAX: usize = 500;
+pub(super) const REASON_MAX: usize = 500;
 const FIELDS_MAX: usize = 20;
 
 pub(crate) fn set_policy(
@@ -131,7 +131,7 @@ fn existing(v: &mut Violations, number: i32, grace_until: Option<Instant>) -> Op
 }
 
 /// Businesses, each once.
-fn businesses(v: &mut Violations, field: &str, texts: &[String]) -> Option<Vec<BusinessId>> {
+pub(super) fn businesses(v: &mut Violations, field: &str, texts: &[String]) -> Option<Vec<BusinessId>> {
     if !check::at_most(v, field, texts, BUSINESSES_MAX) {
         return None;
     }
@@ -279,7 +279,7 @@ fn step(step: &Step, policy: Option<&Policy>) -> catalog::InheritanceStep {
     }
 }
 
-fn value(value: &Value) -> catalog::InheritedValue {
+pub(super) fn value(value: &Value) -> catalog::InheritedValue {
     match value {
         Value::Text(text) => catalog::InheritedValue { text: text.clone(), items: vec![] },
         Value::List(items) => catalog::InheritedValue { text: String::new(), items: items.clone() },

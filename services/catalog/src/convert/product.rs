@@ -199,6 +199,29 @@ pub(crate) fn update_product(
     })
 }
 
+/// Fields that can change in stages.
+const PUBLISHED: [(&str, Access); 5] = [
+    ("name", Access::Free),
+    ("description", Access::Free),
+    ("brand", Access::Free),
+    ("category", Access::Free),
+    ("tags", Access::Free),
+];
+
+/// Reads what is to be published of a product.
+pub(super) fn published(
+    v: &mut Violations,
+    fields: Option<catalog::PublishedFields>,
+    update_mask: &[String],
+) -> Option<DetailsChange> {
+    let mask = Mask::read(v, update_mask, &PUBLISHED);
+    let catalog::PublishedFields { name, description, brand, category, tags } =
+        check::message(v, "product", fields)?;
+    let product =
+        catalog::Product { name, description, brand, category, tags, ..catalog::Product::default() };
+    Some(v.within("product", |v| details_change(v, &mask, product)))
+}
+
 fn details_change(v: &mut Violations, mask: &Mask<'_>, product: catalog::Product) -> DetailsChange {
     let is_set = |field: &str| match field {
         "id" => !product.id.is_empty(),

@@ -92,7 +92,10 @@ impl Overridden {
 pub type Overrides = BTreeMap<String, Said>;
 
 impl Record for Product {
-    fn own(&self, field: &str, _line: &[BusinessId], _at: Instant) -> Said {
+    fn own(&self, field: &str, line: &[BusinessId], at: Instant) -> Said {
+        if let Some(published) = self.published(field, line, at) {
+            return published;
+        }
         Said {
             value: value_of(&self.details, field),
             revision: self.revision,
@@ -121,7 +124,7 @@ pub(crate) fn value_of(details: &Details, field: &str) -> Value {
     }
 }
 
-fn put(details: &mut Details, field: &str, value: Option<Value>) {
+pub(super) fn put(details: &mut Details, field: &str, value: Option<Value>) {
     let (text, items) = match value {
         Some(Value::Text(text)) => (text, vec![]),
         Some(Value::List(items)) => (String::new(), items),

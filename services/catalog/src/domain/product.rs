@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use calendar::Instant;
-use ids::{BusinessId, ProductId, VariantId};
+use ids::{BusinessId, ProductId, PublicationId, VariantId};
 use inherit::Visibility;
 use journal::Seq;
 use problem::{Violations, reason};
 
-use super::inheritance::{Caller, Overridden, Overrides, owners_alone};
+use super::inheritance::{Caller, Overridden, Overrides, owners_alone, value_of};
+use super::publication::{Edition, PUBLISHED_FIELDS, Publish, Published};
 use super::variant::{DUPLICATE, check_barcode_units, check_option_values};
 use super::{
     FACTORS_MAX, NewVariant, UNITS_MAX, UnitFactor, UnitRef, VARIANTS_MAX, Variant, VariantChange,
@@ -37,6 +38,8 @@ pub struct Product {
     pub taken_back: BTreeMap<BusinessId, Seq>,
     /// Which businesses below the owner see it.
     pub visibility: Visibility,
+    /// Publications that changed it, oldest first; at most [`super::EDITIONS_MAX`].
+    pub editions: Vec<Edition>,
     /// When it was made.
     pub created_at: Instant,
     /// When its owner changed it last.
@@ -217,6 +220,26 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Change fields of it in stages.
+    Publish(Box<Publish>),
+    /// Begin a stage of a publication.
+    Advance {
+        /// Of which product.
+        id: ProductId,
+        /// Which publication.
+        publication: PublicationId,
+        /// Which stage, from 1.
+        stage: usize,
+    },
+    /// Take a publication back.
+    RollBack {
+        /// Of which product.
+        id: ProductId,
+        /// Which publication.
+        publication: PublicationId,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Command {
@@ -234,7 +257,10 @@ impl Command {
             Command::Update { id, .. }
             | Command::AddVariant { product: id, .. }
             | Command::ClearOverrides { id, .. }
+            | Command::Advance { id, .. }
+            | Command::RollBack { id, .. }
             | Command::SetVisibility { id, .. } => Some(*id),
+            Command::Publish(wish) => Some(wish.product),
             Command::Create(_) | Command::UpdateVariant { .. } | Command::SetFactor { .. } => None,
         }
     }
@@ -272,6 +298,33 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Fields change in stages, of which the first begins.
+    Published(Box<Published>),
+    /// A further stage of a publication began.
+    Advanced {
+        /// Which publication.
+        publication: PublicationId,
+        /// Which stage, from 1.
+        stage: usize,
+    },
+    /// A publication was taken back.
+    RolledBack {
+        /// Which publication.
+        publication: PublicationId,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Event {
+    /// The publication that it is about.
+    pub(crate) fn publication(&self) -> Option<PublicationId> {
+        match self {
+            Event::Published(published) => Some(published.publication),
+            Event::Advanced { publication, .. } | Event::RolledBack { publication, .. } => Some(*publication),
+            _ => None,
+        }
+    }
 }
 
 /// Variants that the first entry of a product holds; each further one has an entry of its own, so that
@@ -319,6 +372,9 @@ impl Product {
             // The owner says what is so; there is nothing to take back.
             Command::ClearOverrides { fields, reason, .. } => product.clear(caller, line, fields, reason),
             Command::SetVisibility { visibility, reason, .. } => Ok(product.show_to(visibility, reason)),
+            Command::Publish(wish) => product.publish(wish, &caller.actor, now),
+            Command::Advance { publication, stage, .. } => product.advance(*publication, *stage),
+            Command::RollBack { publication, reason, .. } => product.roll_back(*publication, reason),
         }
     }
 
@@ -342,6 +398,9 @@ impl Product {
             }
             Command::Create(_) | Command::AddVariant { .. } => Err(owners_alone("variants", self.business)),
             Command::SetVisibility { .. } => Err(owners_alone("visibility", self.business)),
+            Command::Publish(_) | Command::Advance { .. } | Command::RollBack { .. } => {
+                Err(owners_alone("publications", self.business))
+            }
         }
     }
 
@@ -354,7 +413,10 @@ impl Product {
         let Some(product) = product else { panic!("the first entry of a product makes it") };
         match event {
             Event::Created(_) => {}
-            Event::DetailsChanged(details) => product.details.clone_from(details),
+            Event::DetailsChanged(details) => product.take_in_details(details),
+            Event::Published(published) => product.take_in_published(published, seq, at),
+            Event::Advanced { publication, .. } => product.take_in_advanced(*publication, at),
+            Event::RolledBack { publication, .. } => product.take_in_rolled_back(*publication, at),
             Event::VariantAdded(new) => product.variants.push(made(new, at)),
             Event::VariantChanged { id, details } => product.known_mut(*id).details.clone_from(details),
             Event::FactorSet { variant, factor } => product.known_mut(*variant).supersede(*factor, at),
@@ -376,6 +438,7 @@ impl Product {
             said: BTreeMap::new(),
             taken_back: BTreeMap::new(),
             visibility: Visibility::default(),
+            editions: Vec::new(),
             created_at: at,
             updated_at: at,
             revision: 0,
@@ -413,7 +476,15 @@ impl Product {
             next.option_axes.clone_from(axes);
         }
         next.take_in(change);
+        self.check_unpublished(&next)?;
         Ok(if next == self.details { vec![] } else { vec![Event::DetailsChanged(next)] })
+    }
+
+    fn take_in_details(&mut self, next: &Details) {
+        let changed = |field: &&str| value_of(next, field) != value_of(&self.details, field);
+        let changed: Vec<&str> = PUBLISHED_FIELDS.into_iter().filter(changed).collect();
+        self.forget_before(changed.into_iter());
+        self.details.clone_from(next);
     }
 
     /// An axis may be added, and removed while no variant has a value for it.

@@ -62,8 +62,9 @@ struct SaidRow {
     reason: String,
 }
 
+/// Stored form of [`Value`].
 #[derive(Clone, PartialEq, Message)]
-struct ValueRow {
+pub(super) struct ValueRow {
     #[prost(bool, tag = "1")]
     is_list: bool,
     #[prost(string, tag = "2")]

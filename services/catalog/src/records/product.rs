@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use calendar::Instant;
-use ids::{BusinessId, ProductId, VariantId};
+use ids::{BusinessId, ProductId, PublicationId, VariantId};
 use journal::store::ClaimChange;
 use journal::{Aggregate, Changes, Claim, Damage, Need, Seq};
 use prost::Message;
 
 use super::codec::{self, missing};
+use super::editions;
 use super::overrides::{self, OverridesRow};
 use super::product_codec::{CoreRow, EventRow, Header, Known, VariantRow};
 use super::{claims, index, kind};
@@ -49,6 +50,15 @@ impl ProductRecord {
     /// Its id, if it was made.
     pub(crate) fn id(&self) -> Option<ProductId> {
         self.known.map(|known| known.id)
+    }
+
+    fn index_edition(&self, publication: PublicationId, changes: &mut Changes) {
+        let Some(product) = &self.product else { return };
+        let mut editions = product.editions.iter();
+        if let Some(edition) = editions.find(|edition| edition.published.publication == publication) {
+            let key = editions::publications_key(product.business, Some(publication));
+            changes.index(index::PUBLICATIONS, key.to_vec(), editions::edition_value(product, edition));
+        }
     }
 
     /// What is missing of the whole product, for who is at the end of `path`.
@@ -157,7 +167,11 @@ impl Aggregate for ProductRecord {
                 self.ids.extend(new.variants.iter().map(|variant| variant.id));
                 self.variants_changed.extend(new.variants.iter().map(|variant| variant.id));
             }
-            Event::DetailsChanged(_) | Event::VisibilitySet { .. } => self.core_changed = true,
+            Event::DetailsChanged(_)
+            | Event::VisibilitySet { .. }
+            | Event::Published(_)
+            | Event::Advanced { .. }
+            | Event::RolledBack { .. } => self.core_changed = true,
             Event::Overridden(overridden) => {
                 self.overrides_changed.insert(overridden.business());
             }
@@ -210,6 +224,10 @@ impl Aggregate for ProductRecord {
                         changes.unindex(index::OVERRIDES, key);
                     }
                 }
+            }
+            Event::Published(published) => self.index_edition(published.publication, changes),
+            Event::Advanced { publication, .. } | Event::RolledBack { publication, .. } => {
+                self.index_edition(*publication, changes);
             }
             Event::DetailsChanged(_) | Event::FactorSet { .. } | Event::VisibilitySet { .. } => {}
         }
@@ -268,7 +286,9 @@ impl Aggregate for ProductRecord {
         const VARIANT_BYTES: usize = 600; // about, with two barcodes and three units
         self.product.as_ref().map_or(0, |product| {
             let said: usize = product.said.values().map(|said| 64 + 256 * said.len()).sum();
-            product.details.description.len() + VARIANT_BYTES * (1 + product.variants.len()) + said
+            let editions = product.editions.iter().map(|edition| 256 + 512 * edition.published.fields.len());
+            let more = said + editions.sum::<usize>();
+            product.details.description.len() + VARIANT_BYTES * (1 + product.variants.len()) + more
         })
     }
 }

@@ -9,10 +9,11 @@ use journal::{Damage, Seq};
 use prost::Message;
 
 use super::codec::{self, FactorRow, missing};
+use super::editions::{AdvancedRow, EditionRow, PublishedRow, RolledBackRow};
 use super::overrides::{OverriddenRow, VisibilitySetRow, businesses, path_bytes};
 use crate::domain::{
-    Barcode, Conversion, Details, Event, NewProduct, NewVariant, Product, Symbology, UnitFactor, Variant,
-    VariantDetails,
+    Barcode, Conversion, Details, Edition, Event, NewProduct, NewVariant, Product, Symbology, UnitFactor,
+    Variant, VariantDetails,
 };
 
 /// What a header says.
@@ -57,6 +58,8 @@ pub(super) struct CoreRow {
     include: Vec<u8>,
     #[prost(bytes = "vec", tag = "8")]
     exclude: Vec<u8>,
+    #[prost(message, repeated, tag = "9")]
+    editions: Vec<EditionRow>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -163,7 +166,7 @@ pub(super) struct FactorSetRow {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct EventRow {
-    #[prost(oneof = "EventKind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "EventKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub(super) event: Option<EventKind>,
 }
 
@@ -183,6 +186,12 @@ pub(super) enum EventKind {
     Overridden(OverriddenRow),
     #[prost(message, tag = "7")]
     VisibilitySet(VisibilitySetRow),
+    #[prost(message, tag = "8")]
+    Published(PublishedRow),
+    #[prost(message, tag = "9")]
+    Advanced(AdvancedRow),
+    #[prost(message, tag = "10")]
+    RolledBack(RolledBackRow),
 }
 
 impl CoreRow {
@@ -196,6 +205,7 @@ impl CoreRow {
             variants: ids.iter().flat_map(|id| *id.as_bytes()).collect(),
             include: path_bytes(&product.visibility.include).to_vec(),
             exclude: path_bytes(&product.visibility.exclude).to_vec(),
+            editions: product.editions.iter().map(EditionRow::from).collect(),
         }
     }
 
@@ -214,6 +224,7 @@ impl CoreRow {
                 include: businesses(&self.include)?,
                 exclude: businesses(&self.exclude)?,
             },
+            editions: self.editions.into_iter().map(Edition::try_from).collect::<Result<_, _>>()?,
             created_at: codec::instant(self.created_at_us)?,
             updated_at: known.updated_at,
             revision: known.revision,
@@ -396,6 +407,13 @@ impl From<&Event> for EventKind {
             Event::VisibilitySet { visibility, reason } => {
                 EventKind::VisibilitySet(VisibilitySetRow::of(visibility, reason))
             }
+            Event::Published(published) => EventKind::Published((&**published).into()),
+            Event::Advanced { publication, stage } => {
+                EventKind::Advanced(AdvancedRow::of(*publication, *stage))
+            }
+            Event::RolledBack { publication, reason } => {
+                EventKind::RolledBack(RolledBackRow::of(*publication, reason))
+            }
         }
     }
 }
@@ -417,6 +435,9 @@ impl TryFrom<EventKind> for Event {
             },
             EventKind::Overridden(row) => Event::Overridden(row.try_into()?),
             EventKind::VisibilitySet(row) => row.read()?,
+            EventKind::Published(row) => Event::Published(Box::new(row.try_into()?)),
+            EventKind::Advanced(row) => row.read()?,
+            EventKind::RolledBack(row) => row.read()?,
         })
     }
 }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use calendar::Instant;
-use ids::{BusinessId, PriceListId, ProductId, VariantId};
+use ids::{BusinessId, PriceListId, ProductId, PublicationId, VariantId};
 use journal::store::ClaimChange;
 use journal::{Aggregate, Changes, Claim, Seq};
 use money::{Currency, UnitPrice};
@@ -11,8 +11,8 @@ use quantity::Factor;
 
 use super::*;
 use crate::domain::{
-    Barcode, Caller, Command, Details, DetailsChange, Line, NewProduct, NewVariant, SetPrice, Source, Status,
-    Symbology, UnitFactor, VariantChange, VariantDetails, units,
+    Barcode, Caller, Command, Details, DetailsChange, Line, NewProduct, NewVariant, Publish, SetPrice,
+    Source, Status, Symbology, UnitFactor, VariantChange, VariantDetails, units,
 };
 
 /// What a store would have after some commits.
@@ -161,6 +161,28 @@ fn commands() -> impl Strategy<Value = Asked> {
             },
         }),
         (0..9u8, factor()).prop_map(move |(id, factor)| Command::SetFactor { variant: some(id), factor }),
+        (0..9u8, "[a-c]{1,2}", "[a-c]{0,2}", 0..3u8).prop_map(move |(id, name, brand, stages)| {
+            let change = DetailsChange { name: Some(name), brand: Some(brand), ..DetailsChange::default() };
+            let stages = (0..stages).map(|byte| vec![BusinessId::from_bytes([20 + byte; 16])]).collect();
+            let publication = PublicationId::from_bytes([id; 16]);
+            Command::Publish(Box::new(Publish {
+                publication,
+                product,
+                change,
+                stages,
+                note: "why".to_owned(),
+            }))
+        }),
+        (0..9u8, 1..5usize).prop_map(move |(id, stage)| Command::Advance {
+            id: product,
+            publication: PublicationId::from_bytes([id; 16]),
+            stage,
+        }),
+        (0..9u8).prop_map(move |id| Command::RollBack {
+            id: product,
+            publication: PublicationId::from_bytes([id; 16]),
+            reason: "why".to_owned(),
+        }),
     ]
     .prop_map(asked)
 }
@@ -180,9 +202,10 @@ proptest! {
         let mut hot: ProductRecord = stored.load(&create);
         stored.commit(&mut hot, std::slice::from_ref(&create), now(0));
         // A variant is made once; the ids of the test are few.
-        let mut made = HashSet::new();
+        let (mut made, mut published) = (HashSet::new(), HashSet::new());
         let is_new = |asked: &Asked| match &asked.command {
             Command::AddVariant { new, .. } => made.insert(new.id),
+            Command::Publish(wish) => published.insert(wish.publication),
             _ => true,
         };
         let commands: Vec<Asked> = commands.into_iter().filter(is_new).collect();

@@ -205,6 +205,10 @@ typed_id! {
     PriceListId "prl"
 }
 typed_id! {
+    /// A publication: changes of products that reach businesses in stages.
+    PublicationId "pub"
+}
+typed_id! {
     /// A place where stock is, or one of the virtual places that take the other leg.
     LocationId "loc"
 }
