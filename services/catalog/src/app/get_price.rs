@@ -34,9 +34,12 @@ impl Catalog {
         let at = at.unwrap_or(now);
         let price_list = self.read_price_list(ctx, list).await?;
         let unit = match unit {
-            // Who is below somebody may not see every product.
-            Some(unit) if ctx.path.len() == 1 => unit,
-            unit => unit.unwrap_or(self.get_variant(ctx, variant).await?.product.base_unit),
+            // Who is below somebody, or limited, may not see every product.
+            Some(unit) if ctx.path.len() == 1 && !ctx.is_limited() => unit,
+            unit => {
+                let found = self.get_variant(ctx, variant).await?;
+                unit.unwrap_or(found.product.base_unit)
+            }
         };
         let scope = Scope { tenant: ctx.tenant, aggregate: records::price(list, variant) };
         let view =

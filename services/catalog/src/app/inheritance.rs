@@ -18,11 +18,31 @@ const STANDING_MAX: usize = 20_000;
 /// Index rows that are read at a time.
 const CHUNK: usize = 500;
 
+/// The categories that a caller is limited to; `None` is all. Other limits say nothing about products.
+fn categories(ctx: &Ctx) -> Option<Arc<[String]>> {
+    let limits = ctx.limits.as_ref()?;
+    match limits.iter().any(|limits| limits.categories.is_empty()) {
+        true => None,
+        false => Some(limits.iter().flat_map(|limits| limits.categories.iter().cloned()).collect()),
+    }
+}
+
+/// What a list shows: not what lies beyond the limits of the caller.
+///
+/// # Errors
+/// Those of reading.
+pub(super) fn listed<T>(read: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Err(Error::Refused(rpc::Refused::BeyondLimits { .. })) => Ok(None),
+        read => read,
+    }
+}
+
 impl Catalog {
     /// Who asks, for a command that looks at no policy.
     pub(super) fn alone(&self, ctx: &Ctx) -> Caller {
         let (path, actor) = (Arc::clone(&ctx.path), Arc::clone(&ctx.actor.id));
-        Caller { path, policies: Arc::default(), actor }
+        Caller { path, policies: Arc::default(), actor, categories: categories(ctx) }
     }
 
     /// Who asks, with the policies of the businesses above.
@@ -57,13 +77,19 @@ impl Catalog {
     }
 
     /// The product as it holds in the caller's business; `None` if it is not seen there.
+    ///
+    /// # Errors
+    /// [`rpc::Refused::BeyondLimits`], or the journal.
     pub(super) async fn seen(&self, ctx: &Ctx, product: Product) -> Result<Option<Product>, Error> {
         let Some(line) = product.line(&ctx.path) else { return Ok(None) };
-        if line.len() == 1 {
-            return Ok(Some(product));
+        let product = match line.len() {
+            1 => product,
+            _ => product.effective(line, &*self.policies(ctx).await?, self.env.now()).0,
+        };
+        if ctx.is_limited() {
+            self.alone(ctx).check_category(&product.details.category)?;
         }
-        let policies = self.policies(ctx).await?;
-        Ok(Some(product.effective(line, &policies, self.env.now()).0))
+        Ok(Some(product))
     }
 
     /// Makes a new version of a policy of the caller's business.

@@ -1,6 +1,7 @@
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use rpc::Ctx;
 
+use super::inheritance::listed;
 use super::page::{aggregates, token_after};
 use super::{Catalog, Page, PageRequest, READS_AT_ONCE};
 use crate::Error;
@@ -16,7 +17,9 @@ impl Catalog {
         const SCOPE: &str = "products";
         let opened = page.open(ctx, SCOPE)?;
         let (rows, more) = self.index_page(ctx, index::PRODUCTS, &opened).await?;
-        let reads = stream::iter(aggregates(&rows).map(|aggregate| self.read_whole(ctx, aggregate)));
+        let reads = stream::iter(
+            aggregates(&rows).map(async |aggregate| listed(self.read_whole(ctx, aggregate).await)),
+        );
         let mut reads = reads.buffered(READS_AT_ONCE);
 
         let (mut items, mut seen, mut variants) = (Vec::with_capacity(rows.len()), 0, 0);

@@ -7,6 +7,7 @@ use inherit::Visibility;
 use journal::store::IndexRow;
 use rpc::Ctx;
 
+use super::inheritance::listed;
 use super::page::token_after;
 use super::{Catalog, Page, PageRequest, READS_AT_ONCE, VariantOf};
 use crate::Error;
@@ -69,7 +70,7 @@ impl Catalog {
             let owner = self.store.claim(ctx.tenant, claim).await.map_err(journal::Error::from)?;
             let Some(owner) = owner.filter(|owner| !seen.contains(owner)) else { continue };
             seen.push(owner);
-            let Some(product) = self.read_whole(ctx, owner).await? else { continue };
+            let Some(product) = listed(self.read_whole(ctx, owner).await)? else { continue };
             for variant in product.variants.iter().filter(|variant| filter.matches(variant)) {
                 found.push(VariantOf { product: only(&product, variant), id: variant.id });
             }
@@ -89,8 +90,9 @@ impl Catalog {
             });
             wanted[place].1.push(variant);
         }
-        let reads =
-            wanted.into_iter().map(|(aggregate, variants)| self.read_variants(ctx, aggregate, variants));
+        let reads = wanted
+            .into_iter()
+            .map(async |(aggregate, variants)| listed(self.read_variants(ctx, aggregate, variants).await));
         let products: Vec<Option<Product>> =
             stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
         let found = rows.iter().filter_map(|row| {

@@ -61,6 +61,23 @@ pub struct Caller {
     pub policies: Arc<Policies>,
     /// `key_…`, `usr_…`.
     pub actor: Arc<str>,
+    /// The categories whose products it may work with; `None` is all.
+    pub categories: Option<Arc<[String]>>,
+}
+
+impl Caller {
+    /// Refuses a category that the caller may not work with.
+    ///
+    /// # Errors
+    /// [`rpc::Refused::BeyondLimits`].
+    pub(crate) fn check_category(&self, category: &str) -> Result<(), Error> {
+        match &self.categories {
+            Some(known) if !known.iter().any(|known| known == category) => {
+                Err(rpc::Refused::BeyondLimits { limit: rpc::limits::CATEGORY }.into())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a business below the owner says about a product.
@@ -176,6 +193,14 @@ impl Product {
         }
         product.revision = self.revision_at(line);
         (product, origins)
+    }
+
+    /// The category at the end of `line`.
+    pub(super) fn category(&self, line: &[BusinessId], policies: &Policies, at: Instant) -> String {
+        if line.len() == 1 {
+            return self.details.category.clone();
+        }
+        self.effective(line, policies, at).0.details.category
     }
 
     /// Decides what a business below the owner says. A wish for what holds anyway is none.

@@ -343,7 +343,10 @@ impl Product {
         now: Instant,
     ) -> Result<Vec<Event>, Error> {
         let product = match (product, command) {
-            (None, Command::Create(new)) => return Ok(create(new)),
+            (None, Command::Create(new)) => {
+                caller.check_category(&new.details.category)?;
+                return Ok(create(new));
+            }
             // The aggregate follows from the idempotency key of the create.
             (Some(_), Command::Create(_)) => return Err(journal::Error::IdempotencyConflict.into()),
             (None, _) => return Err(Error::NotFound { what: "product" }),
@@ -354,6 +357,12 @@ impl Product {
             return Err(Error::NotFound { what: "product" });
         }
         let line = product.line(&caller.path).ok_or(Error::NotFound { what: command.what() })?;
+        if caller.categories.is_some() {
+            caller.check_category(&product.category(line, &caller.policies, now))?;
+            if let Command::Update { change: DetailsChange { category: Some(category), .. }, .. } = command {
+                caller.check_category(category)?;
+            }
+        }
         if line.len() > 1 {
             return product.decide_below(caller, line, command, now);
         }

@@ -110,6 +110,7 @@ fn asked(command: Command) -> Asked {
         path: std::sync::Arc::from([BusinessId::from_bytes([8; 16])]),
         policies: std::sync::Arc::default(),
         actor: "key_test".into(),
+        categories: None,
     };
     Asked { caller, command }
 }
