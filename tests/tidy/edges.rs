@@ -12,12 +12,12 @@ const SERVICES: [&str; 4] = ["tenant", "catalog", "stock", "audit"];
 fn allowed(package: &str) -> Option<&'static [&'static str]> {
     Some(match package {
         "ids" | "inherit" | "money" | "quantity" | "calendar" | "problem" | "recent" => &[],
-        "proto" | "journal" | "runtime" => &[],
+        "proto" | "journal" | "runtime" | "outbound" => &[],
         "journal-embedded" | "events" | "sealed" => &["journal"],
         "authz" => &["proto"],
         "rpc" => &["authz", "journal", "proto"],
         "transcode" => &["proto"],
-        "tenant" => &["authz", "journal", "proto", "rpc", "runtime"],
+        "tenant" => &["authz", "journal", "outbound", "proto", "rpc", "runtime"],
         "catalog" | "stock" => &["journal", "proto", "rpc", "runtime"],
         // What checks a log shares nothing with what writes it.
         "audit-verifier" => &[],
@@ -30,6 +30,7 @@ fn allowed(package: &str) -> Option<&'static [&'static str]> {
             "gateway",
             "journal",
             "journal-embedded",
+            "outbound",
             "proto",
             "rpc",
             "runtime",
@@ -46,6 +47,7 @@ fn allowed(package: &str) -> Option<&'static [&'static str]> {
             "gateway",
             "journal",
             "journal-embedded",
+            "outbound",
             "proto",
             "rpc",
             "runtime",
