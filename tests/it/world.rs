@@ -145,6 +145,8 @@ impl World {
             },
             feeds: None,
             pepper: [7; 32],
+            // An issuer of the tests is on this machine.
+            outbound: outbound::Settings { allow: vec!["127.0.0.1".to_owned()] },
             gateway: gateway::Config::default(),
         };
         let platform = Platform::start_in(parts, env).expect("a platform");

@@ -42,6 +42,7 @@ impl Process {
             },
             feeds: None,
             pepper: [7; 32],
+            outbound: outbound::Settings::default(),
             gateway: gateway::Config::default(),
         };
         let platform = Platform::start_in(parts, env.clone()).expect("a platform");

@@ -25,6 +25,8 @@ const REMEMBERED_MAX: usize = 100_000;
 const OWN_REUSE_MS: u64 = 20_000;
 /// Longest credential that is looked at.
 const CREDENTIAL_BYTES_MAX: usize = 400;
+/// Longest JWT that is looked at.
+const JWT_BYTES_MAX: usize = 8 * 1024;
 /// What [`rpc::header::BUSINESS`] was called before.
 const BUSINESS_OLD: &str = "cargo-business";
 /// The cookie of a session. Its prefix makes browsers take it over TLS only, from this host, for all paths.
@@ -243,7 +245,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (Some(value), None) = (given.next(), given.next()) else { return None };
     let (scheme, credential) = value.to_str().ok()?.split_once(' ')?;
     let credential = credential.trim();
-    let fits = (1..=CREDENTIAL_BYTES_MAX).contains(&credential.len());
+    // Only a JWT has dots, and only it may be long.
+    let most = if credential.contains('.') { JWT_BYTES_MAX } else { CREDENTIAL_BYTES_MAX };
+    let fits = (1..=most).contains(&credential.len());
     (scheme.eq_ignore_ascii_case("bearer") && fits).then_some(credential)
 }
 

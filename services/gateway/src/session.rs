@@ -9,8 +9,9 @@ use transcode::Operation;
 
 use crate::credential::SESSION_COOKIE;
 
-/// The call that begins a session.
-const SIGN_IN: &str = "/cargopilot.tenant.v1.IdentityService/SignIn";
+/// The calls that begin a session.
+const SIGN_IN: [&str; 2] =
+    ["/cargopilot.tenant.v1.IdentityService/SignIn", "/cargopilot.tenant.v1.IdentityService/FinishLogin"];
 /// `cookie`: how the client wants the token.
 const WISH: &str = "cp-session";
 /// Longest life of a session: the server ends it sooner, never later.
@@ -24,7 +25,7 @@ pub(crate) fn to_cookie(
     answer: Response<Bytes>,
 ) -> (Response<Bytes>, Option<HeaderValue>) {
     let wished = headers.get(WISH).is_some_and(|wish| wish.as_bytes().eq_ignore_ascii_case(b"cookie"));
-    if operation.path.as_str() != SIGN_IN || !wished {
+    if !SIGN_IN.contains(&operation.path.as_str()) || !wished {
         return (answer, None);
     }
     let Ok(mut done) = SignInResponse::decode(answer.get_ref().clone()) else { return (answer, None) };

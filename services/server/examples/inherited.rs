@@ -109,8 +109,17 @@ impl World {
             AuditKeys { log: [8; 32], witness: [9; 32], memory: Arc::new(ShortMemory::default()) };
         let (tenant, catalog, stock, audit) = (store(), store(), store(), store());
         let gateway = gateway::Config::default();
-        let parts =
-            Parts { tenant, catalog, stock, audit, audit_keys, feeds: None, pepper: [7; 32], gateway };
+        let parts = Parts {
+            tenant,
+            catalog,
+            stock,
+            audit,
+            audit_keys,
+            feeds: None,
+            pepper: [7; 32],
+            outbound: outbound::Settings::default(),
+            gateway,
+        };
         let platform = Platform::start(parts).expect("a platform");
         platform.gateway.set_ready(true);
         let new = tenant::BootstrapTenant {

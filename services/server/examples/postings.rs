@@ -101,7 +101,17 @@ fn platform(sealed: bool) -> Platform {
     let audit = store("audit");
     let audit_keys = AuditKeys { log: [8; 32], witness: [9; 32], memory: Arc::new(ShortMemory::default()) };
     let gateway = gateway::Config::default();
-    let parts = Parts { tenant, catalog, stock, audit, audit_keys, feeds: None, pepper: [7; 32], gateway };
+    let parts = Parts {
+        tenant,
+        catalog,
+        stock,
+        audit,
+        audit_keys,
+        feeds: None,
+        pepper: [7; 32],
+        outbound: outbound::Settings::default(),
+        gateway,
+    };
     Platform::start(parts).expect("a platform")
 }
 

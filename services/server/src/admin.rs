@@ -212,7 +212,7 @@ pub(crate) fn ask_tenants(
     }
     let stores = Stores::open_existing(data, root_key)?;
     cli::run_async(async {
-        let platform = stores.platform(gateway::Config::default())?;
+        let platform = stores.platform(gateway::Config::default(), outbound::Settings::default())?;
         let answered = stopped(platform.tenant.app()).await;
         stores.close();
         Ok(answered)

@@ -128,7 +128,11 @@ impl Stores {
     }
 
     /// The platform over these stores.
-    pub(crate) fn platform(&self, gateway: gateway::Config) -> Result<Platform, Failure> {
+    pub(crate) fn platform(
+        &self,
+        gateway: gateway::Config,
+        outbound: outbound::Settings,
+    ) -> Result<Platform, Failure> {
         let parts = Parts {
             tenant: self.tenant.clone(),
             catalog: self.catalog.clone(),
@@ -146,6 +150,7 @@ impl Stores {
                 audit: self.audit.clone(),
             }),
             pepper: self.pepper,
+            outbound,
             gateway,
         };
         Platform::start(parts).map_err(Failure::Machine)

@@ -34,7 +34,7 @@ fn tenant(args: &Init) -> Result<tenant::BootstrapTenant, Failure> {
 
 async fn init(args: &Init, new: tenant::BootstrapTenant) -> Result<(), Failure> {
     let stores = Stores::open(&args.data, args.root_key.as_deref(), false)?;
-    let platform = stores.platform(gateway::Config::default())?;
+    let platform = stores.platform(gateway::Config::default(), outbound::Settings::default())?;
     let made = platform.tenant.app().bootstrap(new).await.map_err(|error| refused(&error))?;
     stores.close();
     let Some(credential) = made.credential else {

@@ -35,6 +35,8 @@ pub struct Parts {
     pub feeds: Option<Feeds>,
     /// Key of the hashes of API keys.
     pub pepper: [u8; 32],
+    /// What may be called outside.
+    pub outbound: outbound::Settings,
     /// Settings of the public door.
     pub gateway: gateway::Config,
 }
@@ -99,7 +101,8 @@ impl Platform {
         let audit = audit(&parts, Arc::clone(&env));
         let guard = Guard::new(verifier).with_access_log(Arc::new(audit.app().clone()));
 
-        let config = tenant::Config { pepper: parts.pepper };
+        let outbound = outbound::Client::new(&parts.outbound).map_err(|error| error.to_string())?;
+        let config = tenant::Config { pepper: parts.pepper, outbound };
         let tenant = tenant::Service::new(parts.tenant, Arc::clone(&env), config);
         let catalog = catalog::Service::new(parts.catalog, Arc::clone(&env));
         let needs = Permissions::parse(catalog::NEEDS).ok_or("the permissions of catalog are malformed")?;

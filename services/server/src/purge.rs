@@ -96,7 +96,7 @@ fn file(data: &Path, tenant: TenantId, kind: &str) -> PathBuf {
 /// Sees that the tenant may be purged, and destroys its key.
 async fn begin(of: &Of, stores: &Stores) -> Result<Begun, Failure> {
     let data = of.data.as_path();
-    let platform = stores.platform(gateway::Config::default())?;
+    let platform = stores.platform(gateway::Config::default(), outbound::Settings::default())?;
     let tenants = platform.tenant.app();
     let refused = |why: String| Failure::Usage(format!("'{}' is not purged: {why}", of.slug));
     let tenant = tenants.tenant_named(&of.slug).await.map_err(|error| refused(error.to_string()))?;

@@ -19,6 +19,7 @@ use crate::demo;
 struct Settings {
     log: runtime::log::Settings,
     gateway: gateway::Config,
+    outbound: outbound::Settings,
 }
 
 /// What the storage engine tells of each of its files is for whoever asks for it.
@@ -47,7 +48,7 @@ async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
     })?;
     let address = listener.local_addr().map_err(|error| Failure::Machine(error.to_string()))?;
     let stores = Stores::open(data, args.root_key.as_deref(), args.accept_loss)?;
-    let platform = stores.platform(settings.gateway)?;
+    let platform = stores.platform(settings.gateway, settings.outbound)?;
     let key = if args.demo { Some(demo::prepare(&platform, data).await?) } else { data::demo_key(data) };
 
     let url = format!("http://{address}");

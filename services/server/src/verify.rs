@@ -81,7 +81,7 @@ async fn all(stores: &Stores, json: bool) -> Result<Report, Failure> {
             })?,
         }
     }
-    let platform = stores.platform(gateway::Config::default())?;
+    let platform = stores.platform(gateway::Config::default(), outbound::Settings::default())?;
     match follow(&platform, stores, &mut report).await {
         Err(error) if matches!(error.reason(), "DATA_DAMAGED" | "TENANT_KEY_MISSING") => {
             report.fault(format!("audit: {error}"))

@@ -8,6 +8,8 @@ pub struct Config {
     /// Key of the hashes of API keys: 32 random bytes that the server keeps apart from the data, in a
     /// file that only its own user may read. Another pepper makes every key invalid.
     pub pepper: [u8; 32],
+    /// Calls identity providers.
+    pub outbound: outbound::Client,
 }
 
 impl fmt::Debug for Config {

@@ -6,6 +6,7 @@ pub(crate) mod account;
 mod business;
 pub(crate) mod identity;
 pub(crate) mod operator;
+pub(crate) mod provider;
 
 use calendar::Instant;
 use ids::{ApiKeyId, BusinessId, TenantId};
@@ -151,7 +152,9 @@ pub(crate) fn login(request: &wire::AuthenticateRequest) -> Result<Login, Invali
         .flatten();
     violations.into_result()?;
     let (credential, session) = (Credential::parse(&request.credential), Opaque::parse(&request.credential));
-    Ok(Login { credential, session, peer: request.peer_ip.parse().ok(), business })
+    // Neither keys nor tokens of sessions have dots.
+    let jwt = request.credential.contains('.').then(|| request.credential.clone());
+    Ok(Login { credential, session, jwt, peer: request.peer_ip.parse().ok(), business })
 }
 
 /// Checks a name that people read.

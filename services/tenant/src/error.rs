@@ -120,6 +120,15 @@ pub enum Error {
     /// Too many passwords are being checked.
     #[error("too many passwords are being checked, try again")]
     Busy,
+    /// More identity providers than are kept.
+    #[error("a tenant has at most '{max}' identity providers: change one")]
+    TooManyProviders {
+        /// The most.
+        max: usize,
+    },
+    /// An identity provider does not answer, or not as the standard says.
+    #[error("the identity provider does not answer as it should")]
+    IssuerUnavailable,
     /// Unknown, wrong secret, expired, revoked, or from another network: nobody learns which.
     #[error("the credential is not valid")]
     InvalidCredentials,
@@ -132,6 +141,15 @@ pub enum Error {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] journal::Error),
+}
+
+impl Error {
+    /// An issuer that is not called.
+    pub(crate) fn issuer_refused() -> Error {
+        let detail =
+            "must be an 'https' address on the public internet, or one that whoever runs the server allows";
+        Error::Invalid(Invalid::field("provider.issuer", reason::NOT_ALLOWED, detail))
+    }
 }
 
 impl From<Rejection<Error>> for Error {
@@ -162,9 +180,12 @@ impl Problem for Error {
             | Error::PlanNotEntitled { .. } => Code::PermissionDenied,
             Error::SystemRole { .. } | Error::TooManyAssignments { .. } => Code::FailedPrecondition,
             Error::EmailTaken => Code::AlreadyExists,
-            Error::LastOwner | Error::TooManyOwners { .. } | Error::UsersOnly => Code::FailedPrecondition,
+            Error::LastOwner
+            | Error::TooManyOwners { .. }
+            | Error::TooManyProviders { .. }
+            | Error::UsersOnly => Code::FailedPrecondition,
             Error::TooManyFailures { .. } => Code::ResourceExhausted,
-            Error::Busy | Error::Dependency { .. } => Code::Unavailable,
+            Error::Busy | Error::Dependency { .. } | Error::IssuerUnavailable => Code::Unavailable,
             Error::KeyEnded | Error::KeyChainTooLong { .. } => Code::FailedPrecondition,
             Error::InvalidCredentials => Code::Unauthenticated,
             Error::Invalid(error) => error.code(),
@@ -195,6 +216,8 @@ impl Problem for Error {
             Error::InvalidProof => "INVALID_PROOF",
             Error::TooManyFailures { .. } => "TOO_MANY_FAILURES",
             Error::Busy => "BUSY",
+            Error::TooManyProviders { .. } => "TOO_MANY_PROVIDERS",
+            Error::IssuerUnavailable => "ISSUER_UNAVAILABLE",
             Error::KeyChainTooLong { .. } => "KEY_CHAIN_TOO_LONG",
             Error::InvalidCredentials => "INVALID_CREDENTIALS",
             Error::Invalid(error) => error.reason(),
@@ -215,7 +238,11 @@ impl Problem for Error {
             Error::PermissionEscalation { field } | Error::GrantEscalation { field } => {
                 vec![("field", (*field).to_owned())]
             }
-            Error::KeyChainTooLong { max } | Error::TooManyOwners { max } => vec![("max", max.to_string())],
+            Error::KeyChainTooLong { max }
+            | Error::TooManyOwners { max }
+            | Error::TooManyProviders { max } => {
+                vec![("max", max.to_string())]
+            }
             Error::TooManyFailures { wait_ms } => {
                 vec![("retry_after_seconds", wait_ms.div_ceil(1_000).to_string())]
             }

@@ -16,7 +16,7 @@ pub use aggregate::AggregateId;
 pub use random_part::RandomPart;
 pub use typed::{
     ApiKeyId, AssignmentId, BusinessId, LocationId, MovementId, OperatorAccessId, PriceListId, ProductId,
-    PublicationId, RoleId, SessionId, TenantId, UserId, VariantId,
+    ProviderId, PublicationId, RoleId, SessionId, TenantId, UserId, VariantId,
 };
 
 /// Why a text is not the id that was asked for.

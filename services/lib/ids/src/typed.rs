@@ -189,6 +189,10 @@ typed_id! {
     SessionId "ses"
 }
 typed_id! {
+    /// An identity provider that a tenant trusts.
+    ProviderId "idp"
+}
+typed_id! {
     /// A request of whoever runs the server to see the data of a tenant.
     OperatorAccessId "opa"
 }

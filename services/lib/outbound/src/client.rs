@@ -296,11 +296,22 @@ mod tests {
         let answer = client(&["127.0.0.0/8"]).call(get(&url)).await.unwrap();
         assert_eq!((answer.status, &*answer.body), (200, &b"hi"[..]));
         assert!(client(&["localhost"]).call(get(&name)).await.is_ok());
-        for bad in ["ftp://a/", "https://user@a/", "https://", "/x", "https://a:x/", "https://a/#b", "", "https://a:/"] {
+        for bad in [
+            "ftp://a/",
+            "https://user@a/",
+            "https://",
+            "/x",
+            "https://a:x/",
+            "https://a/#b",
+            "",
+            "https://a:/",
+        ] {
             assert_eq!(client(&["a"]).call(get(bad)).await, Err(Error::Refused), "{bad}");
         }
         let public = client(&[]);
-        assert!(public.may_call("https://idp.example.com/realm") && !public.may_call("http://idp.example.com/"));
+        assert!(
+            public.may_call("https://idp.example.com/realm") && !public.may_call("http://idp.example.com/")
+        );
         assert!(!public.may_call("https://idp.example.com:8443/") && !public.may_call("https://10.0.0.1/"));
     }
 

@@ -20,6 +20,8 @@ pub struct Login {
     pub credential: Option<Credential>,
     /// The token of a session; `None` for what cannot be one.
     pub session: Option<Opaque>,
+    /// An access token of an identity provider; `None` for what cannot be one.
+    pub jwt: Option<String>,
     /// Address of the client.
     pub peer: Option<IpAddr>,
     /// The business to work in; `None` is the credential's own.
@@ -49,6 +51,9 @@ impl App {
     pub async fn authenticate(&self, login: Login) -> Result<Authenticated, Error> {
         if let Some(token) = &login.session {
             return self.authenticate_session(token, login.business).await;
+        }
+        if let Some(token) = &login.jwt {
+            return self.authenticate_jwt(token, login.business).await;
         }
         let credential = login.credential.ok_or(Error::InvalidCredentials)?;
         let tenant = self.tenant_of(&credential).await?;

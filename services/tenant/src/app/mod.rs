@@ -11,6 +11,7 @@ mod granted;
 mod identity;
 mod key_use;
 mod list;
+mod oidc;
 mod operator;
 mod places;
 mod read;
@@ -36,6 +37,7 @@ pub use explain::{Explained, Explanation, Gate, Source};
 pub use granted::{ASSIGNMENTS_MAX, Assigned};
 pub use identity::{Enrolled, Invite, Invited, Proof, SignIn, SignedIn};
 pub use list::Page;
+pub use oidc::{CreateProvider, FinishLogin, StartLogin, Started, UpdateProvider};
 pub use places::Places;
 pub use read::CallerRole;
 pub use roles::AnyRole;
@@ -44,6 +46,7 @@ pub use tree::CreateBusiness;
 use crate::domain::{Access, Account, Operator, People, State, Tree};
 use crate::{Config, Error};
 use identity::{Passwords, Throttle};
+use oidc::Issuers;
 
 /// Trees that are remembered, at most 1 MiB each and usually some KiB.
 const TREES_MAX: usize = 256;
@@ -72,6 +75,7 @@ pub struct App {
     throttle: Arc<Throttle>,
     /// Weak, because the stock service asks this one: in one process neither would ever end.
     places: Arc<OnceLock<Weak<Places>>>,
+    issuers: Arc<Issuers>,
 }
 
 impl App {
@@ -93,6 +97,7 @@ impl App {
             passwords: Arc::new(Passwords::new(config.pepper)),
             throttle: Arc::default(),
             places: Arc::default(),
+            issuers: Arc::new(Issuers::new(config.outbound.clone())),
             accounts,
             operators,
             known_accounts,

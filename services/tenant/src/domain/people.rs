@@ -1,10 +1,13 @@
-//! One aggregate of the people of a tenant: a user, a session, or the list of those who run the tenant.
+//! One aggregate of the people of a tenant: a user, a session, an identity provider, or a list of the tenant.
 
 use calendar::Instant;
-use ids::UserId;
+use ids::{ProviderId, UserId};
 
 use crate::Error;
-use crate::domain::{Invitation, NewUser, Role, Session, Totp, User, UserStatus, UserUpdate};
+use crate::domain::{
+    Invitation, Link, NewProvider, NewUser, PROVIDERS_MAX, Provider, ProviderUpdate, Role, Session, Totp,
+    User, UserStatus, UserUpdate,
+};
 
 /// Most owners of a tenant.
 pub const OWNERS_MAX: usize = 50;
@@ -22,6 +25,10 @@ pub enum People {
     /// One per tenant that ever had an active owner: who they are. It is committed together with what makes or
     /// unmakes one, so that two owners who take each other out at the same moment cannot both succeed.
     Owners(Vec<UserId>),
+    /// One per identity provider.
+    Provider(Box<Provider>),
+    /// One per tenant that ever had an identity provider: which, the oldest first.
+    Providers(Vec<ProviderId>),
 }
 
 /// What is asked for.
@@ -82,6 +89,21 @@ pub enum PeopleCommand {
     AddOwner(UserId),
     /// Takes an owner off the list, unless it is the last one.
     RemoveOwner(UserId),
+    /// Makes an identity provider.
+    AddProvider(NewProvider),
+    /// Changes an identity provider.
+    UpdateProvider(ProviderUpdate),
+    /// Adds an identity provider to the list.
+    ListProvider(ProviderId),
+    /// A provider has said who signs in: the user is recognised by it from now on, and one who was invited is active.
+    Link {
+        /// The provider.
+        provider: ProviderId,
+        /// What it is recognised by.
+        link: Link,
+        /// The role that was reckoned with.
+        role: Role,
+    },
     /// Begins a session.
     Begin(Session),
     /// Notes a use of a session, unless that was noted a short while ago.
@@ -137,6 +159,19 @@ pub enum PeopleEvent {
         /// Its keyed hash.
         digest: [u8; 16],
     },
+    /// An identity provider was made.
+    ProviderAdded(Box<Provider>),
+    /// An identity provider changed: the fields that did.
+    ProviderUpdated(ProviderUpdate),
+    /// An identity provider was added to the list.
+    ProviderListed(ProviderId),
+    /// A user is recognised by what a provider says.
+    Linked {
+        /// The provider.
+        provider: ProviderId,
+        /// What it is recognised by.
+        link: Link,
+    },
     /// An owner was added.
     OwnerAdded(UserId),
     /// An owner was taken off.
@@ -184,7 +219,19 @@ impl People {
                 [_] => Err(Error::LastOwner),
                 _ => Ok(vec![E::OwnerRemoved(*user)]),
             },
-            (_, C::Invite(_) | C::Begin(_)) => Err(Error::AlreadyExists),
+            (People::Unborn, C::AddProvider(new)) => {
+                Ok(vec![E::ProviderAdded(Box::new(Provider::new(new.clone(), now)))])
+            }
+            (People::Provider(provider), C::UpdateProvider(update)) => {
+                Ok(provider.update(update)?.map(E::ProviderUpdated).into_iter().collect())
+            }
+            (People::Unborn | People::Providers(_), C::ListProvider(id)) => match self.providers() {
+                listed if listed.contains(id) => Ok(vec![]),
+                listed if listed.len() < PROVIDERS_MAX => Ok(vec![E::ProviderListed(*id)]),
+                _ => Err(Error::TooManyProviders { max: PROVIDERS_MAX }),
+            },
+            (_, C::UpdateProvider(_)) => Err(Error::NotFound { what: "identity provider" }),
+            (_, C::Invite(_) | C::Begin(_) | C::AddProvider(_)) => Err(Error::AlreadyExists),
             (People::Unborn, _) => Err(Error::NotFound { what: "user" }),
             (_, _) => Err(Error::NotFound { what: "session" }),
         }
@@ -192,6 +239,11 @@ impl People {
 
     fn owners(&self) -> &[UserId] {
         if let People::Owners(owners) = self { owners } else { &[] }
+    }
+
+    /// Those in the list; empty for what is no list.
+    pub fn providers(&self) -> &[ProviderId] {
+        if let People::Providers(providers) = self { providers } else { &[] }
     }
 
     /// Changes the state as the event says. Cannot fail.
@@ -202,6 +254,14 @@ impl People {
             (People::Owners(owners), E::OwnerAdded(user)) => owners.push(*user),
             (_, E::OwnerAdded(user)) => *self = People::Owners(vec![*user]),
             (People::Owners(owners), E::OwnerRemoved(user)) => owners.retain(|owner| owner != user),
+            (_, E::ProviderAdded(provider)) => *self = People::Provider(provider.clone()),
+            (People::Provider(provider), E::ProviderUpdated(changed)) => {
+                provider.apply(changed);
+                provider.revision = seq;
+                provider.updated_at = recorded_at;
+            }
+            (People::Providers(listed), E::ProviderListed(provider)) => listed.push(*provider),
+            (_, E::ProviderListed(provider)) => *self = People::Providers(vec![*provider]),
             (People::Session(session), E::Seen) => session.seen_at = recorded_at,
             (People::Session(session), E::Proven) => session.proven_at = recorded_at,
             (People::Session(session), E::Ended) => session.ended_at = Some(recorded_at),
@@ -225,6 +285,16 @@ fn on_user(user: &User, command: &C, now: Instant) -> Result<Vec<E>, Error> {
             }
             false => return Err(Error::InvalidCredentials),
         },
+        C::Link { provider, link, role } => {
+            reckoned(user, *role)?;
+            if !user.may_come_in(now) {
+                return Err(Error::InvalidCredentials);
+            }
+            match user.is_linked(link)? && user.status == UserStatus::Active {
+                true => vec![],
+                false => vec![E::Linked { provider: *provider, link: *link }],
+            }
+        }
         C::Reinvite(invitation) => vec![E::Reinvited(invitation.clone())],
         C::Update(update) => user.update(update)?.map(E::Updated).into_iter().collect(),
         C::Turn { to, role } => {
@@ -259,6 +329,12 @@ fn apply(user: &mut User, event: &E, recorded_at: Instant) {
         E::Accepted { password } => {
             user.password.clone_from(password);
             user.status = UserStatus::Active;
+        }
+        E::Linked { link, .. } => {
+            user.status = UserStatus::Active;
+            if !user.links.contains(link) {
+                user.links.push(*link);
+            }
         }
         E::Reinvited(invitation) => {
             user.profile.invitation = invitation.clone();

@@ -100,6 +100,8 @@ pub struct User {
     pub password: String,
     /// One-time codes.
     pub totp: Totp,
+    /// What identity providers recognise it by.
+    pub links: Vec<Link>,
     /// Sessions that began before are over.
     pub sessions_from: Instant,
     /// Position of its last entry.
@@ -138,7 +140,19 @@ impl NewUser {
     pub const INVITED_SECONDS: i64 = 7 * 24 * 60 * 60;
 }
 
+/// What a user is recognised by when an identity provider says who it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Link {
+    /// SHA-256 of the issuer.
+    pub issuer: [u8; 32],
+    /// [`crate::domain::provider::link`]
+    pub subject: [u8; 32],
+}
+
 impl User {
+    /// Most issuers that recognise a user.
+    pub const LINKS_MAX: usize = 5;
+
     /// Permissions that every user has for what is its own, whatever its role.
     pub const OWN: [&'static str; 2] = ["self.read", "self.update"];
 
@@ -154,6 +168,7 @@ impl User {
             status: UserStatus::Invited,
             password: String::new(),
             totp: Totp::default(),
+            links: vec![],
             sessions_from: now,
             revision: 1,
             created_at: now,
@@ -170,6 +185,28 @@ impl User {
     /// Whether it runs the tenant while it is active: an owner at the `master` business.
     pub fn runs(&self, role: Role, master: BusinessId) -> bool {
         role == Role::Owner && self.profile.business == master
+    }
+
+    /// Whether somebody else may vouch for the user: it is active, or its invitation has not ended.
+    pub fn may_come_in(&self, now: Instant) -> bool {
+        match self.status {
+            UserStatus::Active => true,
+            UserStatus::Invited => now < self.profile.invitation.expires_at,
+            UserStatus::Locked | UserStatus::Deactivated => false,
+        }
+    }
+
+    /// Whether the user is recognised by this link. For an issuer there is one, for good: who gets the email address
+    /// of somebody who has left does not become them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCredentials`] for another subject of an issuer that is linked, or one link too many.
+    pub fn is_linked(&self, link: &Link) -> Result<bool, Error> {
+        match self.links.iter().find(|known| known.issuer == link.issuer) {
+            Some(known) if known == link => Ok(true),
+            None if self.links.len() < User::LINKS_MAX => Ok(false),
+            _ => Err(Error::InvalidCredentials),
+        }
     }
 
     /// Whether the invitation with this digest still works.

@@ -4,17 +4,19 @@ use journal::{Keep, Meta};
 use proto::tenant::v1::identity_service_server::IdentityService;
 use proto::tenant::v1::{
     AcceptInvitationRequest, AcceptInvitationResponse, ChangePasswordRequest, ChangePasswordResponse,
-    ConfirmTotpRequest, ConfirmTotpResponse, CreateUserRequest, CreateUserResponse, DeactivateUserRequest,
-    EndSessionRequest, EnrolTotpRequest, EnrolTotpResponse, GetUserRequest, ListSessionsRequest,
-    ListSessionsResponse, ListUsersRequest, ListUsersResponse, LockUserRequest, ReinviteUserRequest,
-    ReinviteUserResponse, Session, SignInRequest, SignInResponse, StepUpRequest, UnlockUserRequest,
-    UpdateUserRequest, User,
+    ConfirmTotpRequest, ConfirmTotpResponse, CreateIdentityProviderRequest, CreateUserRequest,
+    CreateUserResponse, DeactivateUserRequest, EndSessionRequest, EnrolTotpRequest, EnrolTotpResponse,
+    FinishLoginRequest, GetIdentityProviderRequest, GetUserRequest, IdentityProvider,
+    ListIdentityProvidersRequest, ListIdentityProvidersResponse, ListSessionsRequest, ListSessionsResponse,
+    ListUsersRequest, ListUsersResponse, LockUserRequest, ReinviteUserRequest, ReinviteUserResponse, Session,
+    SignInRequest, SignInResponse, StartLoginRequest, StartLoginResponse, StepUpRequest, UnlockUserRequest,
+    UpdateIdentityProviderRequest, UpdateUserRequest, User,
 };
 use rpc::{Ctx, Refused};
 use tonic::{Request, Response};
 
 use super::{Answer, Grpc};
-use crate::convert::{self, identity};
+use crate::convert::{self, identity, provider};
 use crate::domain;
 
 impl Grpc {
@@ -165,5 +167,72 @@ impl IdentityService for Grpc {
         identity::totp_code(&request.code).map_err(rpc::status)?;
         let recovery_codes = self.app.confirm_totp(&ctx, &request.code, meta).await.map_err(rpc::status)?;
         Ok(Response::new(ConfirmTotpResponse { recovery_codes }))
+    }
+
+    async fn start_login(&self, request: Request<StartLoginRequest>) -> Answer<StartLoginResponse> {
+        let (_, request) = rpc::open(request)?;
+        let ask = provider::start(request).map_err(rpc::status)?;
+        let started = self.app.start_login(ask).await.map_err(rpc::status)?;
+        Ok(Response::new(provider::started(started)))
+    }
+
+    async fn finish_login(&self, request: Request<FinishLoginRequest>) -> Answer<SignInResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "FinishLogin", &request);
+        let ask = provider::finish_login(request).map_err(rpc::status)?;
+        let done = self.app.finish_login(ask, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(identity::signed_in(done)))
+    }
+
+    async fn create_identity_provider(
+        &self,
+        request: Request<CreateIdentityProviderRequest>,
+    ) -> Answer<IdentityProvider> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "CreateIdentityProvider", &request);
+        let new = provider::create(request).map_err(rpc::status)?;
+        let made = self.app.create_provider(&ctx, new, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(provider::provider(ctx.tenant, made)))
+    }
+
+    async fn get_identity_provider(
+        &self,
+        request: Request<GetIdentityProviderRequest>,
+    ) -> Answer<IdentityProvider> {
+        let (ctx, request) = rpc::open(request)?;
+        let id = provider::provider_id(&request.provider_id).map_err(rpc::status)?;
+        let found = self.app.provider(ctx.tenant, id).await.map_err(rpc::status)?;
+        Ok(Response::new(provider::provider(ctx.tenant, found)))
+    }
+
+    async fn list_identity_providers(
+        &self,
+        request: Request<ListIdentityProvidersRequest>,
+    ) -> Answer<ListIdentityProvidersResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        convert::page_size(request.page_size).map_err(rpc::status)?;
+        // A tenant has so few that there is no second page.
+        if !request.page_token.is_empty() {
+            return Err(rpc::status(Refused::PageTokenInvalid));
+        }
+        let providers = self.app.providers(ctx.tenant).await.map_err(rpc::status)?.into_iter();
+        Ok(Response::new(ListIdentityProvidersResponse {
+            providers: providers.map(|one| provider::provider(ctx.tenant, one)).collect(),
+            next_page_token: String::new(),
+        }))
+    }
+
+    async fn update_identity_provider(
+        &self,
+        request: Request<UpdateIdentityProviderRequest>,
+    ) -> Answer<IdentityProvider> {
+        const PATH: &str = "/cargopilot.tenant.v1.IdentityService/UpdateIdentityProvider";
+        let (ctx, request) = rpc::open(request)?;
+        let (id, mut change) = provider::update(&request).map_err(rpc::status)?;
+        change.update.expected = ctx.expected_revision().map_err(rpc::status)?;
+        let meta = self.meta(&ctx, PATH, &request);
+        let (changed, replayed) =
+            self.app.update_provider(&ctx, id, change, meta).await.map_err(rpc::status)?;
+        Ok(rpc::respond(provider::provider(ctx.tenant, changed), replayed))
     }
 }

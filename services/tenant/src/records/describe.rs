@@ -1,6 +1,6 @@
 //! What the audit log says about this service's entries.
 
-use ids::{AggregateId, ApiKeyId, BusinessId, RoleId, SessionId, TenantId, UserId};
+use ids::{AggregateId, ApiKeyId, BusinessId, ProviderId, RoleId, SessionId, TenantId, UserId};
 use journal::Aggregate as _;
 use journal::store::Head;
 
@@ -38,6 +38,8 @@ pub fn resource(head: &Head, aggregate: AggregateId) -> Option<String> {
             People::User(_) => UserId::from_bytes(id).to_string(),
             People::Session(_) => SessionId::from_bytes(id).to_string(),
             People::Owners(_) => "owners".to_owned(),
+            People::Provider(_) => ProviderId::from_bytes(id).to_string(),
+            People::Providers(_) => "identity_providers".to_owned(),
         }),
         _ => None,
     }
@@ -110,6 +112,10 @@ fn people(event: &[u8]) -> Option<&'static str> {
         PeopleEvent::RecoveryUsed { .. } => "tenant.user.recovery_code_used",
         PeopleEvent::OwnerAdded(_) => "tenant.owner.added",
         PeopleEvent::OwnerRemoved(_) => "tenant.owner.removed",
+        PeopleEvent::ProviderAdded(_) => "tenant.identity_provider.created",
+        PeopleEvent::ProviderUpdated(_) => "tenant.identity_provider.updated",
+        PeopleEvent::ProviderListed(_) => "tenant.identity_provider.listed",
+        PeopleEvent::Linked { .. } => "tenant.user.linked",
         PeopleEvent::Begun(_) => "tenant.session.begun",
         PeopleEvent::Seen => "tenant.session.seen",
         PeopleEvent::Proven => "tenant.session.proven",

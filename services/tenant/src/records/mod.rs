@@ -13,6 +13,7 @@
 //! | index [`USERS`] | id of the user: by age | header of the user | `ListUsers` | users of a tenant |
 //! | index [`SESSIONS`] | id of the user, then of the session | header of the session, until it is ended | `ListSessions` | 20 per user |
 //! | claim [`EMAIL`] in the tenant's scope | email address in lower case | owned by the user | `SignIn` finds the user | users of a tenant |
+//! | claim [`LINK`] in the tenant's scope | SHA-256 of issuer and subject | owned by the user, for good | who signs in with an identity provider | links of users |
 //!
 //! The scope of the platform is [`rpc::SYSTEM_TENANT`], where each tenant has one directory aggregate
 //! under the tenant's id. A key is noted there before it is made, so a key that works is always found;
@@ -25,6 +26,7 @@ pub mod describe;
 mod operator;
 mod people;
 mod people_codec;
+mod provider_codec;
 mod tree;
 mod verify;
 
@@ -35,8 +37,8 @@ use journal::{Aggregate, Changes, Damage, Need, Seq};
 pub(crate) use access::{assigned_key, role_id};
 pub(crate) use account::account_id;
 pub use operator::OPERATOR_ACCESSES;
-pub(crate) use people::owners;
-pub use people::{EMAIL, SESSIONS, USERS};
+pub use people::{EMAIL, LINK, SESSIONS, USERS};
+pub(crate) use people::{owners, providers};
 pub use tree::tree_id;
 pub use verify::verify_aggregate;
 
@@ -59,7 +61,7 @@ pub const KIND_STATE: u8 = 1;
 pub const KIND_TREE: u8 = 2;
 /// Kind of roles and assignments.
 pub const KIND_ACCESS: u8 = 5;
-/// Kind of users, sessions and lists of owners.
+/// Kind of users, sessions, identity providers and the lists of owners and providers.
 pub const KIND_PEOPLE: u8 = 6;
 /// Kind of the account of a tenant.
 pub const KIND_ACCOUNT: u8 = 7;

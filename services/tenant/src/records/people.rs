@@ -17,6 +17,16 @@ pub const SESSIONS: u16 = 0x0122;
 /// Claim of an email address, in lower case, in the tenant's scope.
 pub const EMAIL: u16 = 0x0121;
 
+/// Claim of what a user is recognised by when a provider says who it is, in the tenant's scope.
+pub const LINK: u16 = 0x0122;
+
+/// The list of a tenant's identity providers.
+pub(crate) fn providers(tenant: TenantId) -> AggregateId {
+    let hash =
+        Sha256::new().chain_update(b"cargo-pilot providers 1").chain_update(tenant.as_bytes()).finalize();
+    AggregateId::from_bytes(std::array::from_fn(|at| hash[at]))
+}
+
 /// The list of a tenant's owners.
 pub(crate) fn owners(tenant: TenantId) -> AggregateId {
     let hash = Sha256::new().chain_update(b"cargo-pilot owners 1").chain_update(tenant.as_bytes()).finalize();
@@ -57,6 +67,9 @@ impl Aggregate for People {
         if let PeopleEvent::Invited(user) = event {
             changes.take(EMAIL, user.profile.email.clone().into_bytes());
         }
+        if let PeopleEvent::Linked { link, .. } = event {
+            changes.take(LINK, link.subject.to_vec());
+        }
         match self {
             People::User(user) => changes.index(USERS, user.profile.id.as_bytes().to_vec(), self.header()),
             People::Session(session) => {
@@ -66,7 +79,7 @@ impl Aggregate for People {
                     Some(_) => changes.unindex(SESSIONS, key),
                 }
             }
-            People::Unborn | People::Owners(_) => {}
+            People::Unborn | People::Owners(_) | People::Provider(_) | People::Providers(_) => {}
         }
     }
 

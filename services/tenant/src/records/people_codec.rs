@@ -2,18 +2,19 @@
 
 use bytes::Bytes;
 use calendar::Instant;
-use ids::{BusinessId, SessionId, UserId};
+use ids::{BusinessId, ProviderId, SessionId, UserId};
 use journal::Damage;
 use prost::{Message, Oneof};
 
 use super::codec::{damage, fixed, instant};
+use super::provider_codec::{StoredProvider, StoredProviderUpdate};
 use crate::domain::{
-    Invitation, NewUser, People, PeopleEvent, Role, Session, Totp, User, UserStatus, UserUpdate,
+    Invitation, Link, NewUser, People, PeopleEvent, Role, Session, Totp, User, UserStatus, UserUpdate,
 };
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredPeople {
-    #[prost(oneof = "Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5")]
     kind: Option<Kind>,
 }
 
@@ -25,11 +26,15 @@ enum Kind {
     Session(StoredSession),
     #[prost(message, tag = "3")]
     Owners(StoredOwners),
+    #[prost(message, boxed, tag = "4")]
+    Provider(Box<StoredProvider>),
+    #[prost(message, tag = "5")]
+    Providers(StoredProviders),
 }
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredEvent {
-    #[prost(oneof = "What", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
+    #[prost(oneof = "What", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")]
     what: Option<What>,
 }
 
@@ -67,6 +72,44 @@ enum What {
     Ended(StoredNothing),
     #[prost(message, tag = "16")]
     Reinvited(StoredInvitation),
+    #[prost(message, boxed, tag = "17")]
+    ProviderAdded(Box<StoredProvider>),
+    #[prost(message, boxed, tag = "18")]
+    ProviderUpdated(Box<StoredProviderUpdate>),
+    #[prost(bytes, tag = "19")]
+    ProviderListed(Vec<u8>),
+    #[prost(message, tag = "20")]
+    Linked(StoredLink),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredLink {
+    #[prost(bytes = "vec", tag = "1")]
+    provider: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    issuer: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    subject: Vec<u8>,
+}
+
+impl StoredLink {
+    fn of(provider: Option<ProviderId>, link: &Link) -> StoredLink {
+        StoredLink {
+            provider: provider.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
+            issuer: link.issuer.to_vec(),
+            subject: link.subject.to_vec(),
+        }
+    }
+
+    fn link(self) -> Result<Link, Damage> {
+        Ok(Link { issuer: fixed(self.issuer)?, subject: fixed(self.subject)? })
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredProviders {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    providers: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -116,6 +159,8 @@ struct StoredUser {
     created_us: i64,
     #[prost(sint64, tag = "15")]
     updated_us: i64,
+    #[prost(message, repeated, tag = "16")]
+    links: Vec<StoredLink>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -168,6 +213,11 @@ pub(super) fn state(state: &People) -> Bytes {
             let users = owners.iter().map(|id| id.as_bytes().to_vec()).collect();
             Some(Kind::Owners(StoredOwners { users }))
         }
+        People::Provider(provider) => Some(Kind::Provider(Box::new((&**provider).into()))),
+        People::Providers(listed) => {
+            let providers = listed.iter().map(|id| id.as_bytes().to_vec()).collect();
+            Some(Kind::Providers(StoredProviders { providers }))
+        }
     };
     StoredPeople { kind }.encode_to_vec().into()
 }
@@ -179,6 +229,10 @@ pub(super) fn read_state(bytes: &[u8]) -> Result<People, Damage> {
         Some(Kind::Session(session)) => People::Session(session.try_into()?),
         Some(Kind::Owners(owners)) => {
             People::Owners(owners.users.into_iter().map(user_id).collect::<Result<_, _>>()?)
+        }
+        Some(Kind::Provider(provider)) => People::Provider(Box::new((*provider).try_into()?)),
+        Some(Kind::Providers(listed)) => {
+            People::Providers(listed.providers.into_iter().map(provider_id).collect::<Result<_, _>>()?)
         }
     })
 }
@@ -206,6 +260,10 @@ pub(super) fn event(event: &PeopleEvent) -> Bytes {
         PeopleEvent::RecoveryUsed { digest } => What::RecoveryUsed(digest.to_vec()),
         PeopleEvent::OwnerAdded(user) => What::OwnerAdded(user.as_bytes().to_vec()),
         PeopleEvent::OwnerRemoved(user) => What::OwnerRemoved(user.as_bytes().to_vec()),
+        PeopleEvent::ProviderAdded(provider) => What::ProviderAdded(Box::new((&**provider).into())),
+        PeopleEvent::ProviderUpdated(changed) => What::ProviderUpdated(Box::new(changed.into())),
+        PeopleEvent::ProviderListed(id) => What::ProviderListed(id.as_bytes().to_vec()),
+        PeopleEvent::Linked { provider, link } => What::Linked(StoredLink::of(Some(*provider), link)),
         PeopleEvent::Begun(session) => What::Begun(session.into()),
         PeopleEvent::Seen => What::Seen(StoredNothing {}),
         PeopleEvent::Proven => What::Proven(StoredNothing {}),
@@ -238,11 +296,21 @@ pub(super) fn read_event(bytes: &[u8]) -> Result<PeopleEvent, Damage> {
         What::RecoveryUsed(digest) => PeopleEvent::RecoveryUsed { digest: fixed(digest)? },
         What::OwnerAdded(user) => PeopleEvent::OwnerAdded(user_id(user)?),
         What::OwnerRemoved(user) => PeopleEvent::OwnerRemoved(user_id(user)?),
+        What::ProviderAdded(provider) => PeopleEvent::ProviderAdded(Box::new((*provider).try_into()?)),
+        What::ProviderUpdated(changed) => PeopleEvent::ProviderUpdated((*changed).try_into()?),
+        What::ProviderListed(id) => PeopleEvent::ProviderListed(provider_id(id)?),
+        What::Linked(stored) => {
+            PeopleEvent::Linked { provider: provider_id(stored.provider.clone())?, link: stored.link()? }
+        }
         What::Begun(session) => PeopleEvent::Begun(session.try_into()?),
         What::Seen(StoredNothing {}) => PeopleEvent::Seen,
         What::Proven(StoredNothing {}) => PeopleEvent::Proven,
         What::Ended(StoredNothing {}) => PeopleEvent::Ended,
     })
+}
+
+pub(super) fn provider_id(bytes: Vec<u8>) -> Result<ProviderId, Damage> {
+    Ok(ProviderId::from_bytes(fixed(bytes)?))
 }
 
 impl From<&User> for StoredUser {
@@ -265,6 +333,7 @@ impl From<&User> for StoredUser {
                 last_step: user.totp.last_step,
                 recovery: user.totp.recovery.iter().map(|digest| digest.to_vec()).collect(),
             }),
+            links: user.links.iter().map(|link| StoredLink::of(None, link)).collect(),
             sessions_from_us: user.sessions_from.unix_micros(),
             revision: user.revision,
             created_us: user.created_at.unix_micros(),
@@ -300,6 +369,7 @@ impl TryFrom<StoredUser> for User {
                 last_step: totp.last_step,
                 recovery: totp.recovery.into_iter().map(fixed).collect::<Result<_, _>>()?,
             },
+            links: stored.links.into_iter().map(StoredLink::link).collect::<Result<_, _>>()?,
             sessions_from: instant(stored.sessions_from_us)?,
             revision: stored.revision,
             created_at: instant(stored.created_us)?,
@@ -371,6 +441,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::jwt::Algorithm;
+    use crate::domain::{NewProvider, Provider, ProviderUpdate};
 
     fn instants() -> impl Strategy<Value = Instant> {
         (Instant::MIN.unix_micros()..=Instant::MAX.unix_micros()).prop_map(Instant::from_unix_micros)
@@ -414,6 +486,32 @@ mod tests {
         any::<[u8; 16]>().prop_map(UserId::from_bytes)
     }
 
+    fn links() -> impl Strategy<Value = Link> {
+        any::<([u8; 32], [u8; 32])>().prop_map(|(issuer, subject)| Link { issuer, subject })
+    }
+
+    fn providers() -> impl Strategy<Value = Provider> {
+        let texts = any::<(String, String, String, Vec<String>)>();
+        (any::<[u8; 16]>(), texts, any::<Vec<u8>>(), any::<(bool, bool, bool)>(), instants()).prop_map(
+            |(id, (name, issuer, client_id, redirect_uris), secret, (bearer, link_by_email, enabled), at)| {
+                let id = ProviderId::from_bytes(id);
+                let algorithms = Algorithm::ALL.to_vec();
+                let is = NewProvider {
+                    id,
+                    name,
+                    issuer,
+                    client_id,
+                    secret,
+                    bearer,
+                    algorithms,
+                    redirect_uris,
+                    link_by_email,
+                };
+                Provider { enabled, ..Provider::new(is, at) }
+            },
+        )
+    }
+
     fn events() -> impl Strategy<Value = PeopleEvent> {
         let totp = (any::<[u8; 20]>(), any::<u64>(), any::<Vec<[u8; 16]>>());
         let update = (any::<Option<String>>(), any::<Option<String>>(), any::<bool>());
@@ -436,6 +534,25 @@ mod tests {
             user_ids().prop_map(PeopleEvent::OwnerAdded),
             user_ids().prop_map(PeopleEvent::OwnerRemoved),
             sessions().prop_map(PeopleEvent::Begun),
+            providers().prop_map(|provider| PeopleEvent::ProviderAdded(Box::new(provider))),
+            providers().prop_map(|provider| {
+                let is = provider.is;
+                PeopleEvent::ProviderUpdated(ProviderUpdate {
+                    expected: None,
+                    name: Some(is.name),
+                    client_id: None,
+                    secret: Some(is.secret),
+                    bearer: Some(is.bearer),
+                    algorithms: Some(is.algorithms),
+                    redirect_uris: Some(is.redirect_uris),
+                    link_by_email: None,
+                    enabled: Some(provider.enabled),
+                })
+            }),
+            any::<[u8; 16]>().prop_map(|id| PeopleEvent::ProviderListed(ProviderId::from_bytes(id))),
+            (any::<[u8; 16]>(), links()).prop_map(|(id, link)| {
+                PeopleEvent::Linked { provider: ProviderId::from_bytes(id), link }
+            }),
             Just(PeopleEvent::Seen),
             Just(PeopleEvent::Proven),
             Just(PeopleEvent::Ended),
@@ -448,6 +565,9 @@ mod tests {
             users().prop_map(|user| People::User(Box::new(user))),
             sessions().prop_map(People::Session),
             proptest::collection::vec(user_ids(), 1..5).prop_map(People::Owners),
+            providers().prop_map(|provider| People::Provider(Box::new(provider))),
+            proptest::collection::vec(any::<[u8; 16]>().prop_map(ProviderId::from_bytes), 1..5)
+                .prop_map(People::Providers),
         ]
     }
 
@@ -488,8 +608,28 @@ mod tests {
         };
         let user =
             User { totp, password: "p".repeat(100), revision: u64::MAX, ..User::new(profile, Instant::MAX) };
+        let link = Link { issuer: [0xff; 32], subject: [0xff; 32] };
+        let user = User { links: vec![link; User::LINKS_MAX], ..user };
         let owners = vec![UserId::from_bytes([0xff; 16]); crate::domain::OWNERS_MAX];
-        for state in [People::User(Box::new(user)), People::Owners(owners)] {
+        let is = NewProvider {
+            id: ProviderId::from_bytes([0xff; 16]),
+            name: "\u{1f600}".repeat(NewProvider::NAME_CHARS_MAX),
+            issuer: "x".repeat(NewProvider::URL_BYTES_MAX),
+            client_id: "x".repeat(NewProvider::CLIENT_ID_CHARS_MAX),
+            secret: vec![0xff; NewProvider::SECRET_CHARS_MAX + 28],
+            bearer: true,
+            algorithms: Algorithm::ALL.to_vec(),
+            redirect_uris: vec!["x".repeat(NewProvider::URL_BYTES_MAX); NewProvider::REDIRECT_URIS_MAX],
+            link_by_email: true,
+        };
+        let provider = Provider { revision: u64::MAX, ..Provider::new(is, Instant::MAX) };
+        let providers = vec![ProviderId::from_bytes([0xff; 16]); crate::domain::PROVIDERS_MAX];
+        for state in [
+            People::User(Box::new(user)),
+            People::Owners(owners),
+            People::Provider(Box::new(provider)),
+            People::Providers(providers),
+        ] {
             assert!(state.header().len() <= journal::store::HEADER_BYTES_MAX, "{}", state.header().len());
         }
     }

@@ -54,7 +54,14 @@ impl World {
         let minter = Minter::generate(Arc::clone(&clock)).unwrap();
         let guard = Guard::new(Arc::new(Verifier::new(&[minter.public_key()], clock)));
         let store = Arc::new(MemoryStore::default());
-        let service = Service::new(store, Arc::clone(&env) as Arc<dyn Env>, Config { pepper: [9; 32] });
+        let service = Service::new(
+            store,
+            Arc::clone(&env) as Arc<dyn Env>,
+            Config {
+                pepper: [9; 32],
+                outbound: outbound::Client::new(&outbound::Settings::default()).expect("a client"),
+            },
+        );
         let routes = rpc::Services::new(service.server(&guard))
             .and(service.access_server(&guard))
             .and(service.identity_server(&guard))

@@ -26,7 +26,11 @@ use crate::app::read::sees;
 use crate::domain::{People, PeopleCommand, Session, User};
 
 impl App {
-    async fn people(&self, tenant: TenantId, aggregate: impl Into<AggregateId>) -> Result<People, Error> {
+    pub(super) async fn people(
+        &self,
+        tenant: TenantId,
+        aggregate: impl Into<AggregateId>,
+    ) -> Result<People, Error> {
         let scope = Scope { tenant, aggregate: aggregate.into() };
         let view = self.people.read(scope, |_| vec![]).await?;
         Ok(view.map_or(People::Unborn, |view| view.state))
@@ -57,7 +61,7 @@ impl App {
         self.user_of(ctx.tenant, id).await?.ok_or(Error::UsersOnly)
     }
 
-    async fn submit_people(
+    pub(super) async fn submit_people(
         &self,
         tenant: TenantId,
         aggregate: impl Into<AggregateId>,
@@ -96,7 +100,7 @@ impl App {
     }
 
     /// Commits a change of a user together with one of the list of owners, both or none.
-    async fn submit_with_owners(
+    pub(super) async fn submit_with_owners(
         &self,
         tenant: TenantId,
         id: UserId,
@@ -118,7 +122,7 @@ impl App {
 }
 
 /// A user as entries name it.
-fn actor(user: &User) -> journal::Actor {
+pub(super) fn actor(user: &User) -> journal::Actor {
     journal::Actor { kind: ActorKind::User.name().to_owned(), id: user.profile.id.to_string() }
 }
 

@@ -1,6 +1,7 @@
 //! Signs a user in.
 
-use ids::SessionId;
+use calendar::Instant;
+use ids::{SessionId, TenantId};
 use journal::{Claim, Meta};
 use sha2::{Digest as _, Sha256};
 
@@ -47,7 +48,6 @@ impl App {
         let right = self.passwords.verify(ask.password, hash).await?;
         let found = found.filter(|(_, user)| right && user.status == UserStatus::Active);
         let Some((tenant, user)) = found else { return Err(Error::InvalidCredentials) };
-        let id = user.profile.id;
         let meta = Meta { actor: actor(&user), ..meta };
         match self.use_code(tenant, &user, &ask.code, &meta).await {
             Ok(()) => {}
@@ -55,9 +55,25 @@ impl App {
             Err(other) => return Err(other),
         }
         self.throttle.succeeded(account);
-        self.make_room(tenant, id).await?;
+        let session = SessionId::new(now.unix_ms(), self.random());
+        self.begin_session(tenant, &user, session, now, now, meta).await
+    }
 
-        let session_id = SessionId::new(now.unix_ms(), self.random());
+    /// Begins a session of a user who has shown who it is.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] for an id that is taken, or the journal.
+    pub(in crate::app) async fn begin_session(
+        &self,
+        tenant: TenantId,
+        user: &User,
+        session_id: SessionId,
+        now: Instant,
+        proven_at: Instant,
+        meta: Meta,
+    ) -> Result<SignedIn, Error> {
+        let id = user.profile.id;
+        self.make_room(tenant, id).await?;
         let token = Opaque::new(tenant, Purpose::Session(session_id), self.random());
         let session = Session {
             id: session_id,
@@ -65,7 +81,7 @@ impl App {
             digest: token.digest(&self.config.pepper),
             created_at: now,
             seen_at: now,
-            proven_at: now,
+            proven_at,
             ended_at: None,
         };
         let session = self.submit_session(tenant, session_id, PeopleCommand::Begin(session), meta).await?;

@@ -65,7 +65,7 @@ impl App {
     }
 
     /// The master business of a tenant.
-    pub(super) async fn master(&self, tenant: TenantId) -> Result<BusinessId, Error> {
+    pub(in crate::app) async fn master(&self, tenant: TenantId) -> Result<BusinessId, Error> {
         self.tree(tenant).await?.master.ok_or(Error::NotFound { what: "tenant" })
     }
 }
