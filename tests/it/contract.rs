@@ -18,3 +18,4 @@ mod send;
 
 pub(crate) use home::Home;
 pub(crate) use model::{Field, Rpc, all, options, public, routed, rpc};
+pub(crate) use send::anonymous;

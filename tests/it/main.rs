@@ -4,7 +4,8 @@
 //! client), `door` (REST and gRPC), `contract` (every RPC, from the descriptors: isolation, credentials,
 //! roles, headers, bad fields, repeats), `speaker` and `shop` (the same words over REST and gRPC), then
 //! stories: `story`, `valuation`, `ledger`, `batches`, `paging`, `prices`, `catalogue`, `bad_input`, `tenants`,
-//! `races`, `pages`, `audit`, `people`, `limits`, `publications`. `errors` fails a test when an error is logged.
+//! `races`, `pages`, `audit`, `people`, `limits`, `publications`, `logins` (with an `issuer`), `jwt` (tokens that are
+//! none). `errors` fails a test when an error is logged.
 
 mod audit;
 mod bad_input;
@@ -14,8 +15,11 @@ mod catalogue;
 mod contract;
 mod door;
 mod errors;
+mod issuer;
+mod jwt;
 mod ledger;
 mod limits;
+mod logins;
 mod pages;
 mod paging;
 mod people;

@@ -136,6 +136,7 @@ impl World {
         let login = tenant::Login {
             credential: tenant::domain::Credential::parse(&key),
             session: None,
+            jwt: None,
             peer: None,
             business: None,
         };

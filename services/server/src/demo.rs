@@ -92,6 +92,7 @@ async fn login(app: &tenant::App, key: &str) -> Result<Option<Principal>, Failur
     let login = tenant::Login {
         credential: tenant::domain::Credential::parse(key),
         session: None,
+        jwt: None,
         peer: None,
         business: None,
     };
