@@ -9,7 +9,7 @@
 //! | OWASP API 2023 | where |
 //! |---|---|
 //! | 1 object level | `matrix`, `tokens`, `canaries` |
-//! | 2 authentication | `tokens`, `revoked`, `tests/it/contract/credentials.rs` |
+//! | 2 authentication | `tokens`, `revoked`, `tests/it/contract/credentials.rs`, `tests/it/jwt.rs` |
 //! | 3 property level | `properties` |
 //! | 4 resources | `bounds`, `flood`, `quota` |
 //! | 5 function level | `matrix`, `tests/it/contract/roles.rs` |

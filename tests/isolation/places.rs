@@ -32,7 +32,7 @@ pub(crate) struct Place {
 }
 
 /// Texts that are called ids and are not ours: documents of other systems, and what searches compare with.
-const NOT_OURS: [&str; 6] = ["/actorId", "/id", "/lineId", "/sourceId", "/number", "/paymentId"];
+const NOT_OURS: [&str; 7] = ["/actorId", "/clientId", "/id", "/lineId", "/sourceId", "/number", "/paymentId"];
 
 /// Every place of every public RPC.
 pub(crate) fn all() -> Vec<Place> {

@@ -14,8 +14,9 @@ use crate::places;
 use crate::rest::{Answer, text};
 use crate::world::World;
 
-/// Lists that have one page here: there is one business, and one part of an export.
-const ONE_PAGE: [&str; 3] = ["CheckCompleteness", "ExportAuditLog", "ListBusinesses"];
+/// Lists that have one page here: there is one business, one part of an export, and never more than ten providers.
+const ONE_PAGE: [&str; 4] =
+    ["CheckCompleteness", "ExportAuditLog", "ListBusinesses", "ListIdentityProviders"];
 
 fn lists() -> Vec<Rpc> {
     public().into_iter().filter(|rpc| rpc.input.get_field_by_name("page_token").is_some()).collect()

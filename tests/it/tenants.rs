@@ -44,6 +44,9 @@ async fn fill(world: &World, tenant: &Tenant, name: &str) -> BTreeMap<&'static s
     let role = rest.create("/v1/roles", &role).await;
     let given = json!({"apiKeyId": key["apiKey"]["id"], "roleId": role["id"], "reach": "SELF"});
     let given = rest.create("/v1/assignments", &given).await;
+    let provider = json!({"name": mark("provider"), "issuer": format!("https://{}.example.com", mark("issuer")),
+        "clientId": mark("client"), "redirectUris": [format!("https://{}.example.com/", mark("back"))]});
+    let provider = rest.create("/v1/identityProviders", &provider).await;
     let business = tenant.business.to_string();
     let publication = json!({"note": mark("publication"), "stages": [{"businesses": [business]}],
         "changes": [{"productId": product["id"], "product": {"brand": mark("published")}}]});
@@ -65,6 +68,7 @@ async fn fill(world: &World, tenant: &Tenant, name: &str) -> BTreeMap<&'static s
         ("apiKeyId", id(&key["apiKey"])),
         ("roleId", id(&role)),
         ("assignmentId", id(&given)),
+        ("providerId", id(&provider)),
         ("userId", id(&user["user"])),
         ("operatorAccessId", asked.expect("a tenant").id.to_string()),
         ("publicationId", id(&publication)),

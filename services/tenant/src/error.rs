@@ -143,15 +143,6 @@ pub enum Error {
     Journal(#[from] journal::Error),
 }
 
-impl Error {
-    /// An issuer that is not called.
-    pub(crate) fn issuer_refused() -> Error {
-        let detail =
-            "must be an 'https' address on the public internet, or one that whoever runs the server allows";
-        Error::Invalid(Invalid::field("provider.issuer", reason::NOT_ALLOWED, detail))
-    }
-}
-
 impl From<Rejection<Error>> for Error {
     fn from(rejection: Rejection<Error>) -> Self {
         match rejection {

@@ -17,6 +17,7 @@ pub(crate) struct Home {
     other_location: String,
     price_list: String,
     active_user: OnceCell<String>,
+    provider: OnceCell<String>,
     /// Roles are made in the master business.
     pub(crate) master: String,
     /// Who runs the server asks for access without a request.
@@ -66,6 +67,7 @@ impl Home {
             other_location,
             price_list,
             active_user: OnceCell::new(),
+            provider: OnceCell::new(),
             master,
             tenants: world.platform.tenant.app().clone(),
         }
@@ -95,6 +97,7 @@ impl Home {
                 let asked = self.tenants.request_operator_access(slug, "a test", role, 1).await;
                 asked.expect("a tenant").id.to_string()
             }
+            "idp" => self.provider().await,
             "usr" => text(&self.invite().await["user"]["id"]).to_owned(),
             "pub" => self.publication().await,
             other => panic!("a request names '{other}_…': make one in contract/home.rs"),
@@ -122,6 +125,17 @@ impl Home {
     async fn invite(&self) -> Value {
         let user = json!({"email": format!("home{}@example.com", unique()), "name": "Ada", "role": "viewer"});
         self.tenant.rest.create("/v1/users", &user).await
+    }
+
+    /// An identity provider: one, for there are few places. They are made in the master business.
+    async fn provider(&self) -> String {
+        let made = self.provider.get_or_init(async || {
+            let provider = json!({"name": format!("{} login", self.tenant.slug), "clientId": "cargo-pilot",
+                "issuer": "https://idp.example.com", "redirectUris": ["https://app.example.com/back"]});
+            let rest = self.tenant.rest.with_key(&self.master);
+            text(&rest.create("/v1/identityProviders", &provider).await["id"]).to_owned()
+        });
+        made.await.clone()
     }
 
     /// A user who has chosen a password.

@@ -25,7 +25,7 @@ const FOR_OWNERS: [&str; 6] = [
 ];
 
 /// What a clerk may not do. A new RPC is decided here.
-const NOT_FOR_CLERKS: [&str; 43] = [
+const NOT_FOR_CLERKS: [&str; 47] = [
     "AdvancePublication",
     "BatchCreateLocations",
     "CloseAccount",
@@ -33,6 +33,7 @@ const NOT_FOR_CLERKS: [&str; 43] = [
     "CreateApiKey",
     "CreateAssignment",
     "CreateBusiness",
+    "CreateIdentityProvider",
     "CreateLocation",
     "CreatePublication",
     "CreateRole",
@@ -41,6 +42,7 @@ const NOT_FOR_CLERKS: [&str; 43] = [
     "EndOperatorAccess",
     "GetApiKey",
     "GetAssignment",
+    "GetIdentityProvider",
     "GetInheritancePolicies",
     "GetOperatorAccess",
     "GetPublication",
@@ -48,6 +50,7 @@ const NOT_FOR_CLERKS: [&str; 43] = [
     "GrantOperatorAccess",
     "ListApiKeys",
     "ListAssignments",
+    "ListIdentityProviders",
     "ListOperatorAccesses",
     "ListPublications",
     "ListUsers",
@@ -65,6 +68,7 @@ const NOT_FOR_CLERKS: [&str; 43] = [
     "SuspendBusiness",
     "UnlockUser",
     "UpdateBusiness",
+    "UpdateIdentityProvider",
     "UpdateLocation",
     "UpdateRole",
     "UpdateUser",
@@ -73,9 +77,10 @@ const NOT_FOR_CLERKS: [&str; 43] = [
 
 /// What gives permissions, or is about somebody who has some: a key with no other permission than to call it goes
 /// too far.
-const GIVES: [&str; 11] = [
+const GIVES: [&str; 13] = [
     "CreateApiKey",
     "CreateAssignment",
+    "CreateIdentityProvider",
     "CreateRole",
     "CreateUser",
     "DeactivateUser",
@@ -83,6 +88,7 @@ const GIVES: [&str; 11] = [
     "ReinviteUser",
     "RotateApiKey",
     "UnlockUser",
+    "UpdateIdentityProvider",
     "UpdateRole",
     "UpdateUser",
 ];
@@ -153,7 +159,8 @@ async fn a_narrowed_key_passes_what_is_left_to_it() {
             let request = sample(&rpc, &home, "").await;
             let answer = rpc.rest(&door, &request).send().await;
             // A key that may only make keys makes an owner's, which goes too far; so does a new secret of a viewer's, a role or an assignment of
-            // more than the permission to make it, and a user who may do more.
+            // more than the permission to make it, a user who may do more, and an identity provider, which may say
+            // who anybody is.
             let expected: &[u16] = match rpc.rule.permission == permission {
                 true if GIVES.contains(&rpc.name.as_str()) => &[403],
                 true => &[200, 201],

@@ -69,6 +69,11 @@ async fn complete(rpc: &Rpc, home: &Home, with: &str, request: &mut Value) {
             set(request, "/assignment/apiKeyId", home.id("key", "/assignment/apiKeyId").await.into());
         }
         "CreateUser" => set(request, "/user/email", format!("user{number}@example.com").into()),
+        "CreateIdentityProvider" => {
+            set(request, "/provider/issuer", format!("https://idp{number}.example.com").into());
+            set(request, "/provider/clientId", "cargo-pilot".into());
+        }
+        "UpdateIdentityProvider" => set(request, "/provider/clientId", format!("client-{number}").into()),
         // Only who has a password is locked.
         "LockUser" | "UnlockUser" => set(request, "/userId", home.active_user().await.into()),
         // Variants have a call of their own.

@@ -111,7 +111,7 @@ impl Client {
         });
         let has_networks = self.allowed.iter().any(|entry| matches!(entry, Allowed::Network(..)));
         // A name may turn out to lie in a network that is allowed.
-        let may_turn_out = literal.is_none() && has_networks;
+        let may_turn_out = target.secure && literal.is_none() && has_networks;
         let public = target.secure && target.port == HTTPS_PORT && literal.is_none_or(is_global);
         allowed || may_turn_out || public
     }
@@ -159,7 +159,13 @@ impl Client {
 
     fn permits(&self, target: &Target, address: IpAddr) -> bool {
         let public = target.secure && target.port == HTTPS_PORT && is_global(address);
-        public || self.allowed.iter().any(|entry| entry.covers(&target.host, address))
+        // Without TLS nobody but the operator says that a name means that address.
+        let sure = target.secure || target.host.parse::<IpAddr>().is_ok();
+        public
+            || self.allowed.iter().any(|entry| match entry {
+                Allowed::Host(_) => entry.covers(&target.host, address),
+                Allowed::Network(..) => sure && entry.covers(&target.host, address),
+            })
     }
 }
 
@@ -296,6 +302,7 @@ mod tests {
         let answer = client(&["127.0.0.0/8"]).call(get(&url)).await.unwrap();
         assert_eq!((answer.status, &*answer.body), (200, &b"hi"[..]));
         assert!(client(&["localhost"]).call(get(&name)).await.is_ok());
+        assert_eq!(client(&["127.0.0.0/8"]).call(get(&name)).await, Err(Error::Refused));
         for bad in [
             "ftp://a/",
             "https://user@a/",

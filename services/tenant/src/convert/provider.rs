@@ -56,6 +56,13 @@ pub(crate) fn create(request: wire::CreateIdentityProviderRequest) -> Result<Cre
     finish(violations, Some(new))
 }
 
+/// An issuer that is not called.
+pub(crate) fn issuer_refused() -> Invalid {
+    let detail =
+        "must be an 'https' address on the public internet, or one that whoever runs the server allows";
+    Invalid::field("provider.issuer", reason::NOT_ALLOWED, detail)
+}
+
 pub(crate) fn update(
     request: &wire::UpdateIdentityProviderRequest,
 ) -> Result<(ProviderId, UpdateProvider), Invalid> {

@@ -8,7 +8,7 @@ use super::secret;
 use crate::app::App;
 use crate::domain::jwt::Algorithm;
 use crate::domain::{NewProvider, People, PeopleCommand, Provider, ProviderUpdate, Role, State};
-use crate::{Error, records};
+use crate::{Error, convert, records};
 
 /// A provider to be made.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl App {
     ) -> Result<Provider, Error> {
         self.may_name_issuers(ctx).await?;
         if !self.issuers.may_call(&new.issuer) {
-            return Err(Error::issuer_refused());
+            return Err(convert::provider::issuer_refused().into());
         }
         let id = ProviderId::new(self.env.now().unix_ms(), self.random());
         let secret = self.sealed_secret(ctx.tenant, id, &new.client_secret);
