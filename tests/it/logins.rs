@@ -60,7 +60,7 @@ fn refused(answer: Answer) {
     answer.problem(401, "INVALID_CREDENTIALS");
 }
 
-/// Somebody who was invited comes in with the login of the company, without ever choosing a password; from then on
+/// API-8, the part of single sign-on: somebody who was invited comes in with the login of the company, without ever choosing a password; from then on
 /// the issuer's subject is who they are, whatever their email address becomes.
 #[tokio::test]
 async fn an_invited_user_signs_in_with_the_company_login() {
@@ -105,7 +105,8 @@ async fn an_invited_user_signs_in_with_the_company_login() {
     stage.world.close().await;
 }
 
-/// With `prove` the issuer asks again who sits there, and what it says about it counts.
+/// API-8, the part of step-up, with an issuer: with `prove` it asks again who sits there, and what it says about it
+/// counts.
 #[tokio::test]
 async fn a_fresh_proof_of_the_issuer_counts() {
     let stage = Stage::new().await;

@@ -151,7 +151,7 @@ impl Unverified {
         else {
             return None;
         };
-        let signed = token[..header.len() + 1 + claims.len()].as_bytes().to_vec();
+        let signed = token.as_bytes()[..header.len() + 1 + claims.len()].to_vec();
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         let (header, claims) = (object(header)?, object(claims)?);
         // A key comes from the issuer, never from the token; and nothing critical is understood.
