@@ -10,6 +10,8 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
 /// What an RPC says about itself with `(cargopilot.api.v1.rule)` and `(google.api.http)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MethodRule {
+    /// Its gRPC path: `/cargopilot.stock.v1.StockService/PostMovement`.
+    pub path: String,
     /// The service that answers it, for example `stock`: whom a signed context must be meant for.
     pub service: String,
     /// `resource.action`, for example `stock.post`. `internal.<caller>` is never granted to a credential.
@@ -108,7 +110,7 @@ pub fn read(pool: &DescriptorPool) -> Result<HashMap<String, MethodRule>, Vec<Re
         for method in service.methods() {
             match rule(pool, &method) {
                 Ok(rule) => {
-                    rules.insert(format!("/{}/{}", service.full_name(), method.name()), rule);
+                    rules.insert(rule.path.clone(), rule);
                 }
                 Err(why) => refused.push(Refused { rpc: method.full_name().to_owned(), why }),
             }
@@ -149,6 +151,7 @@ fn rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<MethodRule, 
         return Err(format!("has permission {permission:?}: a route is for what is not internal"));
     }
     Ok(MethodRule {
+        path: format!("/{}/{}", method.parent_service().full_name(), method.name()),
         service: service(method)?,
         permission,
         permission_number: 0,

@@ -140,3 +140,37 @@ async fn a_suspended_business_is_read_and_not_changed() {
     act(&tenant.business.to_string(), "close").await.problem(409, "ILLEGAL_TRANSITION");
     world.close().await;
 }
+
+/// TEN-2, for the header that names a business: one of another tenant, of a sister or of nobody is answered alike, and
+/// each such call is one event of the tenant that asked, under the method that it wanted; over REST and gRPC.
+#[tokio::test]
+async fn a_business_out_of_reach_is_answered_like_none_and_written_down() {
+    let world = World::new().await;
+    let (tenant, other) = (world.tenant("one").await, world.tenant("two").await);
+    let random = format!("{}00000000", &other.business.to_string()[..other.business.to_string().len() - 8]);
+    let mut answers = Vec::new();
+    for business in [other.business.to_string(), random] {
+        let call = tenant.rest.call(http::Method::GET, "/v1/locations").header("cp-business", &business);
+        let problem = call.send().await.problem(404, "NOT_FOUND").json;
+        answers.push((problem["code"].clone(), problem["detail"].clone(), problem["metadata"].clone()));
+
+        let door = crate::door::Door::new(&world, Some(&tenant.key)).await;
+        let mut request = tonic::Request::new(proto::stock::v1::ListLocationsRequest::default());
+        request
+            .metadata_mut()
+            .insert("authorization", format!("Bearer {}", tenant.key).parse().expect("a header"));
+        request.metadata_mut().insert("cp-business", business.parse().expect("a header"));
+        let mut client = proto::stock::v1::stock_service_client::StockServiceClient::new(door.grpc);
+        let status = client.list_locations(request).await.expect_err("a business out of reach");
+        assert_eq!(status.code(), tonic::Code::NotFound);
+    }
+    assert_eq!(answers[0], answers[1]);
+    world.audit().await;
+    let uri = "/v1/auditEvents?resource=/cargopilot.stock.v1.StockService/ListLocations";
+    let events = tenant.rest.get(uri).await;
+    let events = events["events"].as_array().expect("a list");
+    assert_eq!(events.len(), 4, "{events:?}");
+    assert!(events.iter().all(|event| event["action"] == "audit.access.unknown_id"), "{events:?}");
+    assert_eq!(other.rest.get(uri).await["events"], json!([]));
+    world.close().await;
+}

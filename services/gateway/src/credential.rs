@@ -10,7 +10,9 @@ use proto::MethodRule;
 use proto::tenant::v1::AuthenticateRequest;
 use proto::tenant::v1::tenant_service_client::TenantServiceClient;
 use recent::Recent;
-use rpc::{Bars, Clock, Minter, Permissions, Principal, Refused, SYSTEM_TENANT, Token};
+use rpc::{
+    Access, AccessLog, Bars, Clock, Ctx, Minter, Permissions, Principal, Refused, SYSTEM_TENANT, Token,
+};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tonic_types::StatusExt as _;
@@ -46,6 +48,7 @@ pub(crate) struct Credentials {
     own: rpc::Remembered<(), Token>,
     /// Who calls what needs no credential.
     nobody: rpc::Remembered<(), Arc<Known>>,
+    access: Option<Arc<dyn AccessLog>>,
 }
 
 /// A credential that was checked.
@@ -76,7 +79,7 @@ impl Known {
     }
 
     /// Whether it is believed for calls with this rule: a user who proves himself again goes on at once.
-    fn serves(&self, rule: &MethodRule, now: u64) -> bool {
+    fn serves(&self, rule: &'static MethodRule, now: u64) -> bool {
         let session = self.principal.actor.session.as_ref();
         let stale = rule.step_up && session.is_some_and(|session| session.proven_until_ms <= now);
         now < self.until_ms && !stale
@@ -100,11 +103,17 @@ impl Known {
 }
 
 impl Credentials {
-    pub(crate) fn new(transport: rpc::Transport, minter: Arc<Minter>, clock: Clock) -> Self {
+    pub(crate) fn new(
+        transport: rpc::Transport,
+        minter: Arc<Minter>,
+        clock: Clock,
+        access: Option<Arc<dyn AccessLog>>,
+    ) -> Self {
         Credentials {
             tenants: TenantServiceClient::new(transport),
             own: rpc::Remembered::new(1, OWN_REUSE_MS, Arc::clone(&clock)),
             nobody: rpc::Remembered::new(1, OWN_REUSE_MS, Arc::clone(&clock)),
+            access,
             minter,
             clock,
             known: Recent::new(REMEMBERED_MAX),
@@ -122,7 +131,7 @@ impl Credentials {
         peer: IpAddr,
         method: &Method,
         headers: &HeaderMap,
-        rule: &MethodRule,
+        rule: &'static MethodRule,
     ) -> Result<Arc<Known>, Error> {
         let cookie = cookie(headers).filter(|_| !headers.contains_key(header::AUTHORIZATION));
         let Some(session) = cookie else { return self.check(peer, headers, rule).await };
@@ -158,7 +167,7 @@ impl Credentials {
         &self,
         peer: IpAddr,
         headers: &HeaderMap,
-        rule: &MethodRule,
+        rule: &'static MethodRule,
     ) -> Result<Arc<Known>, Error> {
         let credential = bearer(headers).ok_or(Refused::Unauthenticated)?;
         self.check_credential(credential, peer, headers, rule).await
@@ -169,7 +178,7 @@ impl Credentials {
         credential: &str,
         peer: IpAddr,
         headers: &HeaderMap,
-        rule: &MethodRule,
+        rule: &'static MethodRule,
     ) -> Result<Arc<Known>, Error> {
         let (business, malformed) = match business(headers) {
             Ok(business) => (business, None),
@@ -180,13 +189,35 @@ impl Credentials {
         let known = match self.known.get(&key).filter(|known| known.serves(rule, now)) {
             Some(known) => known,
             None => {
-                let known = Arc::new(self.ask(credential, peer, business, now).await?);
+                let known = match self.ask(credential, peer, business, now).await {
+                    Err(Error::UnknownBusiness) => {
+                        self.note_unknown_business(credential, peer, rule, now).await;
+                        return Err(Error::UnknownBusiness);
+                    }
+                    answered => Arc::new(answered?),
+                };
                 self.known.insert(key, Arc::clone(&known));
                 known
             }
         };
         // Who asks comes before what is asked for.
         malformed.map_or(Ok(known), Err)
+    }
+
+    /// Has written down that a call names a business that its credential does not reach, as the services do with what
+    /// they do not find. It is refused whether or not that could be.
+    async fn note_unknown_business(
+        &self,
+        credential: &str,
+        peer: IpAddr,
+        rule: &'static MethodRule,
+        now: u64,
+    ) {
+        let Some(log) = &self.access else { return };
+        if let Ok(known) = self.ask(credential, peer, None, now).await {
+            let ctx = Ctx::internal(known.principal);
+            log.record(&ctx, &rule.path, &rule.permission, Access::UnknownId).await;
+        }
     }
 
     async fn ask(

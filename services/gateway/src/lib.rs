@@ -74,6 +74,8 @@ pub struct Parts<'a> {
     pub minter: Arc<rpc::Minter>,
     /// Tells when credentials expire.
     pub clock: rpc::Clock,
+    /// Where calls are written down that name a business out of reach.
+    pub access: Option<Arc<dyn rpc::AccessLog>>,
     /// The `errors.md` of every service: their tables become the pages under `/problems/`.
     pub error_pages: &'a [&'a str],
     /// Version of the software, for the OpenAPI document.
@@ -88,7 +90,7 @@ impl Gateway {
     pub fn new(parts: Parts<'_>) -> Result<Gateway, StartError> {
         let catalogue = Catalogue::new(proto::pool())?;
         let pages = Pages::new(&catalogue, parts.version, parts.error_pages);
-        let credentials = Credentials::new(parts.transport.clone(), parts.minter, parts.clock);
+        let credentials = Credentials::new(parts.transport.clone(), parts.minter, parts.clock, parts.access);
         let timeout = grpc::whole_ms(Duration::from_millis(parts.config.deadline_ms));
         Ok(Gateway(Arc::new(Inner {
             timeout,

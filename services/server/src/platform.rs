@@ -130,6 +130,7 @@ impl Platform {
             transport: transport.clone(),
             minter: Arc::clone(&minter),
             clock,
+            access: Some(Arc::new(audit.app().clone())),
             error_pages: &ERROR_PAGES,
             version: env!("CARGO_PKG_VERSION"),
         });

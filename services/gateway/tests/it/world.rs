@@ -89,6 +89,7 @@ impl World {
             transport: rpc::local(routes),
             minter: Arc::clone(&minter),
             clock,
+            access: None,
             error_pages: &[
                 "| INSUFFICIENT_STOCK | FAILED_PRECONDITION | 409 | Less is there. | Take less. |",
             ],
