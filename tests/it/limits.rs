@@ -324,6 +324,9 @@ async fn limits_are_explained_and_never_given_on() {
         explained["grants"].as_array().expect("grants").iter().find(|grant| grant["source"] == "assignment");
     assert_eq!(grant.expect("the assignment")["limits"], limits);
     assert_eq!(explain("descendants.read").await["limited"], json!(false));
+    // No call with this permission keeps to the limits.
+    let none = explain("key.create").await;
+    assert_eq!((&none["allowed"], &none["limited"]), (&json!(false), &json!(false)), "{none}");
 
     // Who may assign roles gives on what he has without limits, and nothing else.
     let key = json!({"name": "lead", "role": "owner",

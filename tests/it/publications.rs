@@ -218,6 +218,29 @@ async fn what_was_changed_since_is_not_taken_back() {
     group.world.close().await;
 }
 
+/// A business that a stage has reached before its parent extends what it reads itself: what was published there is not
+/// taken for its own, and goes when it is taken back.
+#[tokio::test]
+async fn what_is_extended_in_a_stage_is_not_kept_when_it_is_taken_back() {
+    let group = Group::open().await;
+    let rest = &group.tenant.rest;
+    let tags = async |business: &str| group.read(business, &group.tea).await["tags"].clone();
+    let extend = async |tags: Value| {
+        let patch = rest.patch(format!("/v1/products/{}", group.tea), &json!({"tags": tags}));
+        patch.if_match("*").header("cp-business", &group.far_east).send().await
+    };
+    let draft = json!({"changes": [{"productId": group.tea, "product": {"tags": ["organic"]}}],
+        "stages": [{"businesses": [group.far_east]}]});
+    let id = text(&rest.create("/v1/publications", &draft).await["id"]).to_owned();
+    assert_eq!((tags(&group.east).await, tags(&group.far_east).await), (json!([]), json!(["organic"])));
+    extend(json!(["sencha"])).await.problem(403, "INHERITED_LOCKED");
+    extend(json!(["organic", "sencha"])).await.ok(200);
+    assert_eq!(tags(&group.far_east).await, json!(["organic", "sencha"]));
+    roll_back(rest, &id).await;
+    assert_eq!(tags(&group.far_east).await, json!(["sencha"]));
+    group.world.close().await;
+}
+
 /// All or none: a product that is not the caller's, or not there, keeps the others as they are; repeated with the
 /// same key, a publication is made once.
 #[tokio::test]

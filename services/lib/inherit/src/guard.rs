@@ -3,7 +3,7 @@
 use calendar::Instant;
 use ids::BusinessId;
 
-use crate::{Existing, Group, Mode, Policies, Policy, Purpose, Record, Ruling, Value, resolve};
+use crate::{Existing, Group, Mode, Policies, Policy, Purpose, Record, Ruling, Said, Value, resolve};
 
 /// A field that the business may not change: `INHERITED_LOCKED`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +52,8 @@ pub fn prepare(
     match (ruling.mode, wanted) {
         (Mode::Locked, _) => Err(locked(ruling)),
         (Mode::Extend, Value::List(wanted)) => {
-            let above = resolve(record, policies, group, field, &line[..line.len() - 1], at).value;
+            let above = Reached { record, line };
+            let above = resolve(&above, policies, group, field, &line[..line.len() - 1], at).value;
             let above = if let Some(Value::List(above)) = above { above } else { vec![] };
             if above.iter().any(|item| !wanted.contains(item)) {
                 return Err(locked(ruling));
@@ -61,6 +62,23 @@ pub fn prepare(
             Ok(Value::List(added.cloned().collect()))
         }
         _ => Ok(wanted.clone()),
+    }
+}
+
+/// A record as it has reached one business: what comes to it from above is what the owner says to it, not to its
+/// parent, which a version may not have reached.
+struct Reached<'a, R> {
+    record: &'a R,
+    line: &'a [BusinessId],
+}
+
+impl<R: Record> Record for Reached<'_, R> {
+    fn own(&self, field: &str, _: &[BusinessId], at: Instant) -> Said {
+        self.record.own(field, self.line, at)
+    }
+
+    fn said(&self, business: BusinessId, field: &str) -> Option<&Said> {
+        self.record.said(business, field)
     }
 }
 

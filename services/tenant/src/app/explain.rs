@@ -135,7 +135,10 @@ impl App {
         // From its home it may be out of reach; where it is within, what was granted there decides.
         let reached = decide(home, permissions.members().collect());
         let decide_there = |limited: bool| {
-            let count = grants.iter().filter(|source| limited || source.limits.is_none());
+            // A limited grant counts for calls that keep to its limits, and for this permission there may be none.
+            let rules = || proto::rules().values().filter(|rule| rule.permission == asked.permission);
+            let counts = |limits: &Limits| limited && rules().any(|rule| limits.count_for(rule));
+            let count = grants.iter().filter(|source| source.limits.is_none() || counts(&source.limits));
             decide(place.id, count.flat_map(|source| source.members.iter().cloned()).collect())
         };
         let mut there = decide_there(false);
