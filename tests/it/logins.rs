@@ -105,6 +105,28 @@ async fn an_invited_user_signs_in_with_the_company_login() {
     stage.world.close().await;
 }
 
+/// Inviting somebody again is the way back when the wrong person has come in: whoever was linked is not any more, and
+/// who has the address now is.
+#[tokio::test]
+async fn inviting_again_takes_the_link_away() {
+    let stage = Stage::new().await;
+    let user = stage.invite("ada@example.com", "viewer").await;
+    stage.issuer.seat("sub-1", "ada@example.com", true);
+    let first = stage.world.rest(text(&stage.log_in().await.ok(200).json["token"]));
+    first.get("/v1/caller").await;
+    let uri = format!("/v1/users/{}:reinvite", text(&user["id"]));
+    stage.tenant.rest.post(uri, &json!({})).send().await.ok(200);
+    stage.clock.pass_seconds(5);
+    first.call(Method::GET, "/v1/caller").send().await.problem(401, "UNAUTHENTICATED");
+    stage.issuer.seat("sub-1", "other@example.com", true);
+    refused(stage.log_in().await);
+    stage.issuer.seat("sub-2", "ada@example.com", true);
+    assert_eq!(stage.log_in().await.ok(200).json["session"]["userId"], user["id"]);
+    stage.issuer.seat("sub-1", "ada@example.com", true);
+    refused(stage.log_in().await);
+    stage.world.close().await;
+}
+
 /// API-8, the part of step-up, with an issuer: with `prove` it asks again who sits there, and what it says about it
 /// counts.
 #[tokio::test]

@@ -341,6 +341,7 @@ fn apply(user: &mut User, event: &E, recorded_at: Instant) {
             user.status = UserStatus::Invited;
             user.password.clear();
             user.totp = Totp::default();
+            user.links.clear();
             user.sessions_from = recorded_at;
         }
         E::Updated(changed) => {

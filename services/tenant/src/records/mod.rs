@@ -13,7 +13,7 @@
 //! | index [`USERS`] | id of the user: by age | header of the user | `ListUsers` | users of a tenant |
 //! | index [`SESSIONS`] | id of the user, then of the session | header of the session, until it is ended | `ListSessions` | 20 per user |
 //! | claim [`EMAIL`] in the tenant's scope | email address in lower case | owned by the user | `SignIn` finds the user | users of a tenant |
-//! | claim [`LINK`] in the tenant's scope | SHA-256 of issuer and subject | owned by the user, for good | who signs in with an identity provider | links of users |
+//! | claim [`LINK`] in the tenant's scope | SHA-256 of issuer and subject | owned by the user, for good; counts while the user has the link | who signs in with an identity provider | links of users |
 //!
 //! The scope of the platform is [`rpc::SYSTEM_TENANT`], where each tenant has one directory aggregate
 //! under the tenant's id. A key is noted there before it is made, so a key that works is always found;

@@ -231,7 +231,10 @@ impl App {
         issuer: &str,
         subject: &str,
     ) -> Result<Option<User>, Error> {
-        self.user_with(tenant, records::LINK, provider::link(issuer, subject).to_vec()).await
+        let link = provider::link(issuer, subject);
+        let user = self.user_with(tenant, records::LINK, link.to_vec()).await?;
+        // A user who was invited anew is whom the claim names, and not linked any more.
+        Ok(user.filter(|user| user.links.iter().any(|known| known.subject == link)))
     }
 
     async fn user_with(&self, tenant: TenantId, kind: u16, value: Vec<u8>) -> Result<Option<User>, Error> {
