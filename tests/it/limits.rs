@@ -1,16 +1,18 @@
 //! API-6: roles that are assigned within limits: at some locations, for some categories, up to an amount.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::rest::{Rest, text};
 use crate::shop::source;
-use crate::world::{Tenant, World};
+use crate::world::{Forward, Tenant, World};
 
 /// A tenant with two stores, the bins of one of them, and a product in each of two categories.
 struct Chain {
+    clock: Arc<Forward>,
     world: World,
     tenant: Tenant,
     north: String,
@@ -23,7 +25,8 @@ struct Chain {
 
 impl Chain {
     async fn open() -> Chain {
-        let world = World::new().await;
+        let clock = Arc::new(Forward::default());
+        let world = World::at(clock.clone()).await;
         let tenant = world.tenant("chain").await;
         let place = async |code: &str, parent: &str| {
             let location = json!({"code": code, "name": code, "parentId": parent});
@@ -36,7 +39,7 @@ impl Chain {
             text(&tenant.rest.create("/v1/products", &product).await["variants"][0]["id"]).to_owned()
         };
         let (tea, coffee) = (variant("tea").await, variant("coffee").await);
-        let chain = Chain { north, bin, south, tea, coffee, tenant, world };
+        let chain = Chain { clock, north, bin, south, tea, coffee, tenant, world };
         for (number, location) in [&chain.north, &chain.bin, &chain.south].into_iter().enumerate() {
             for variant in [&chain.tea, &chain.coffee] {
                 let mut receipt = draft("purchase.receipt", "100", variant, location, number);
@@ -195,6 +198,31 @@ async fn a_clerk_of_one_store_sees_that_store() {
     chain.world.close().await;
 }
 
+/// What two grants let through is what either does: one for a store and one for a category show no more of other
+/// things, and nothing of them elsewhere.
+#[tokio::test]
+async fn two_grants_show_what_either_shows() {
+    let chain = Chain::open().await;
+    let both = chain.limited(&["*.read"], json!({"locationIds": [chain.north]})).await;
+    let owner = &chain.tenant.rest;
+    let role = owner.create("/v1/roles", &json!({"code": "READS", "permissions": ["*.read"]})).await;
+    let caller = both.get("/v1/caller").await;
+    let tea = json!({"apiKeyId": caller["principal"]["id"], "roleId": role["id"], "reach": "REACH_SELF",
+        "limits": {"categories": ["tea"]}});
+    owner.create("/v1/assignments", &tea).await;
+    chain.clock.pass_seconds(5);
+    let tea = both.get(format!("/v1/balances/{}", chain.tea)).await;
+    assert_eq!((&tea["onHand"], tea["value"].is_object()), (&json!("300"), true), "{tea}");
+    let coffee = both.get(format!("/v1/balances/{}", chain.coffee)).await;
+    assert_eq!((&coffee["onHand"], &coffee["value"]), (&json!("200"), &Value::Null), "{coffee}");
+    assert!(!coffee.to_string().contains(&chain.south), "{coffee}");
+    let moved = both.get(format!("/v1/movements?variantId={}", chain.coffee)).await;
+    let moved = moved["movements"].as_array().expect("a list");
+    assert_eq!(moved.len(), 2);
+    assert!(moved.iter().all(|one| one["poolValueAfter"].is_null()), "{moved:?}");
+    chain.world.close().await;
+}
+
 /// A grant for some categories counts for their products, as they are now.
 #[tokio::test]
 async fn a_buyer_of_tea_moves_tea() {
@@ -233,6 +261,8 @@ async fn a_buyer_of_tea_keeps_the_catalogue_of_tea() {
     let mut readable = BTreeSet::new();
     for id in products(&owner.get("/v1/products").await) {
         let answer = buyer.call(Method::GET, format!("/v1/products/{id}")).send().await;
+        let whole = buyer.call(Method::GET, format!("/v1/products/{id}?origins=true")).send().await;
+        assert_eq!(whole.status, answer.status);
         if answer.status == 200 {
             assert_eq!(answer.json["category"], "tea");
             readable.insert(id);
@@ -293,6 +323,15 @@ async fn a_write_off_is_worth_at_most_what_was_granted() {
     let uri = format!("/v1/movements/{}:reverse", text(&theirs["movements"][0]["id"]));
     let back = clerk.post(&uri, &json!({"reasonCode": "wrong"})).key("back-2").send().await;
     assert_eq!(back.problem(403, "BEYOND_LIMITS").json["metadata"]["limit"], "amount");
+
+    // A transfer changes no value; what it moves is worth what it costs.
+    let transfer = |quantity: &str| {
+        let mut draft = draft("transfer.direct", quantity, &chain.tea, &chain.north, 0);
+        draft["toLocationId"] = chain.south.clone().into();
+        draft
+    };
+    post(&clerk, &transfer("10")).await.expect("25.00");
+    assert_eq!(post(&clerk, &transfer("11")).await, Err("amount".to_owned()));
 
     let other = json!({"amountMax": {"currency": "USD", "amount": "1000000.00"}});
     let abroad = chain.limited(&["stock.post"], other).await;

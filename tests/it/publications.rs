@@ -218,6 +218,25 @@ async fn what_was_changed_since_is_not_taken_back() {
     group.world.close().await;
 }
 
+/// HIE-A: publications of the same field are taken back in any order; when all are, what was there before all holds.
+#[tokio::test]
+async fn publications_of_one_field_are_taken_back_in_any_order() {
+    for order in [[0, 1], [1, 0]] {
+        let group = Group::open().await;
+        let rest = &group.tenant.rest;
+        let mut made = Vec::new();
+        for name in ["One", "Two"] {
+            let draft = json!({"changes": [renamed(&group.tea, name)]});
+            made.push(text(&rest.create("/v1/publications", &draft).await["id"]).to_owned());
+        }
+        roll_back(rest, &made[order[0]]).await;
+        assert_eq!(group.names(&group.tea).await, [if order[0] == 0 { "Two" } else { "One" }; 4]);
+        roll_back(rest, &made[order[1]]).await;
+        assert_eq!(group.names(&group.tea).await, ["Tea"; 4]);
+        group.world.close().await;
+    }
+}
+
 /// A business that a stage has reached before its parent extends what it reads itself: what was published there is not
 /// taken for its own, and goes when it is taken back.
 #[tokio::test]

@@ -213,10 +213,11 @@ impl Stock {
 
     /// The movements as they were posted: a replay gives the same bytes, whatever happened since.
     async fn posting(&self, ctx: &Ctx, done: post::Done) -> Result<pb::Posting, Error> {
+        let everywhere = self.sees_everywhere(ctx, done.facts.variant).await.map_err(Error::after_commit)?;
         let mut movements = Vec::with_capacity(done.movements.len());
         for posted in &done.movements {
             let links = self.links(ctx, done.item, &posted.event, None).await.map_err(Error::after_commit)?;
-            movements.push(only_here(ctx, convert::movement(posted, &done.facts, links)));
+            movements.push(only_here(everywhere, convert::movement(posted, &done.facts, links)));
         }
         Ok(pb::Posting { movements, replayed: done.replayed })
     }

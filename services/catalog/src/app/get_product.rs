@@ -11,7 +11,7 @@ impl Catalog {
     /// Shows a product, and where each inherited field of it comes from.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`], [`rpc::Refused::BeyondLimits`].
     pub(crate) async fn get_origins(
         &self,
         ctx: &Ctx,
@@ -21,7 +21,9 @@ impl Catalog {
         let product = self.read_raw(ctx, records::product(id)).await?.filter(|product| product.id == id);
         let product = product.ok_or(not_found.clone())?;
         let line = product.line(&ctx.path).ok_or(not_found)?;
-        Ok(product.effective(line, &*self.policies(ctx).await?, self.env.now()))
+        let found = product.effective(line, &*self.policies(ctx).await?, self.env.now());
+        self.alone(ctx).check_category(&found.0.details.category)?;
+        Ok(found)
     }
 
     /// Shows a product with all of its variants.

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use ids::{BusinessId, ProductId, PublicationId};
-use inherit::Difference;
+use inherit::{Difference, Value};
 use journal::Scope;
 use problem::{Invalid, reason};
 use rpc::{Ctx, PageToken};
@@ -18,6 +18,8 @@ use crate::records::{self, Asked, index};
 
 /// Products of one publication.
 pub(crate) const CHANGES_MAX: usize = 100;
+/// What a page of a preview holds, about: with more, it ends at the business that it is at.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Index rows that are read at a time.
 const CHUNK: usize = 500;
 
@@ -85,6 +87,9 @@ impl Catalog {
             self.differences(&there, new, &mut differences).await?;
             businesses += 1;
             last = Some(*business);
+            if ANSWER_BYTES_MAX < differences.iter().map(|(_, one)| length(one)).sum() {
+                break; // a page with much in it ends early
+            }
         }
         let next = last.filter(|_| rest.next().is_some());
         let next = next.map(|last| PageToken::seal(ctx, SCOPE, last.as_bytes())).unwrap_or_default();
@@ -261,6 +266,16 @@ impl Catalog {
         let (_, replayed) = self.submit_to_all(ctx, mutations, commands).await.map_err(unwrapped)?;
         Ok(Saved { value: self.publication(ctx, id).await.map_err(after_commit)?, replayed })
     }
+}
+
+/// Bytes of the values of a difference, and some for the rest.
+fn length(one: &Difference) -> usize {
+    let value = |value: &Option<Value>| match value {
+        Some(Value::Text(text)) => text.len(),
+        Some(Value::List(items)) => items.iter().map(|item| item.len() + 4).sum(),
+        None => 0,
+    };
+    100 + value(&one.before) + value(&one.after)
 }
 
 /// All products of a publication are in the same stage: what one says, all say.

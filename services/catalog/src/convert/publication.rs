@@ -1,6 +1,6 @@
 //! Publications.
 
-use ids::{ProductId, PublicationId};
+use ids::{BusinessId, ProductId, PublicationId};
 use inherit::{Value, WAVES_MAX};
 use problem::{Invalid, Violations, reason};
 use proto::catalog::v1 as catalog;
@@ -11,6 +11,9 @@ use super::product::published;
 use super::timestamp;
 use crate::app::{CHANGES_MAX, NewPublication, Page, Preview, Publication};
 use crate::domain::{DUPLICATE, DetailsChange, Edition, Progress};
+
+/// Businesses that all stages of a publication name: they are kept with each of its products.
+const STAGED_MAX: usize = 1_000;
 
 pub(crate) fn new_publication(publication: Option<catalog::Publication>) -> Result<NewPublication, Invalid> {
     checked(|v| {
@@ -46,7 +49,7 @@ fn new(v: &mut Violations, publication: catalog::Publication) -> Option<NewPubli
             changes.extend(id.zip(change));
         });
     }
-    let mut stages = Vec::with_capacity(publication.stages.len());
+    let mut stages: Vec<Vec<BusinessId>> = Vec::with_capacity(publication.stages.len());
     for (at, stage) in publication.stages.iter().enumerate() {
         v.within(format_args!("stages[{at}]"), |v| {
             output_only(v, "started_at", stage.started_at.is_some());
@@ -55,6 +58,9 @@ fn new(v: &mut Violations, publication: catalog::Publication) -> Option<NewPubli
             }
             stages.extend(businesses(v, "businesses", &stage.businesses));
         });
+    }
+    if STAGED_MAX < stages.iter().map(Vec::len).sum() {
+        v.add("stages", reason::TOO_MANY, format!("must name at most '{STAGED_MAX}' businesses together"));
     }
     let note = check::line(v, "note", &publication.note, REASON_MAX)?;
     Some(NewPublication { changes, stages, note })

@@ -342,11 +342,35 @@ impl Product {
         command: &Command,
         now: Instant,
     ) -> Result<Vec<Event>, Error> {
+        if caller.categories.is_none() {
+            return Product::decide_unlimited(product, caller, command, now);
+        }
+        // Neither what is there nor what comes of it lies beyond the caller's limits.
+        let check = |product: Option<&Product>| match product
+            .and_then(|one| Some((one, one.line(&caller.path)?)))
+        {
+            Some((product, line)) => caller.check_category(&product.category(line, &caller.policies, now)),
+            None => Ok(()),
+        };
+        check(product)?;
+        let events = Product::decide_unlimited(product, caller, command, now)?;
+        let mut after = product.cloned();
+        for event in &events {
+            let seq = after.as_ref().map_or(1, |product| product.revision + 1);
+            Product::evolve(&mut after, event, seq, now);
+        }
+        check(after.as_ref())?;
+        Ok(events)
+    }
+
+    fn decide_unlimited(
+        product: Option<&Product>,
+        caller: &Caller,
+        command: &Command,
+        now: Instant,
+    ) -> Result<Vec<Event>, Error> {
         let product = match (product, command) {
-            (None, Command::Create(new)) => {
-                caller.check_category(&new.details.category)?;
-                return Ok(create(new));
-            }
+            (None, Command::Create(new)) => return Ok(create(new)),
             // The aggregate follows from the idempotency key of the create.
             (Some(_), Command::Create(_)) => return Err(journal::Error::IdempotencyConflict.into()),
             (None, _) => return Err(Error::NotFound { what: "product" }),
@@ -357,12 +381,6 @@ impl Product {
             return Err(Error::NotFound { what: "product" });
         }
         let line = product.line(&caller.path).ok_or(Error::NotFound { what: command.what() })?;
-        if caller.categories.is_some() {
-            caller.check_category(&product.category(line, &caller.policies, now))?;
-            if let Command::Update { change: DetailsChange { category: Some(category), .. }, .. } = command {
-                caller.check_category(category)?;
-            }
-        }
         if line.len() > 1 {
             return product.decide_below(caller, line, command, now);
         }

@@ -15,7 +15,7 @@ use super::product::{Details, DetailsChange, Event, Product};
 use crate::Error;
 
 /// Editions of a product that are remembered; older ones that are not under way cannot be taken back any more.
-pub const EDITIONS_MAX: usize = 4;
+pub const EDITIONS_MAX: usize = 3;
 /// Fields that a publication can change: what documents and the life cycle rely on is changed at once, or not at all.
 pub(super) const PUBLISHED_FIELDS: [&str; 5] = ["name", "description", "brand", "category", "tags"];
 
@@ -230,7 +230,6 @@ impl Product {
             return;
         }
         let fields = edition.published.fields.clone();
-        self.forget_before(fields.iter().map(|(field, _)| field.as_str()));
         let mut before = Vec::with_capacity(fields.len());
         for (field, value) in fields {
             before.push((field.clone(), value_of(&self.details, &field)));
@@ -239,7 +238,7 @@ impl Product {
         self.editions[position].progress = Progress::Everywhere(at, before);
     }
 
-    /// What these fields held before earlier publications does not come back any more: they are changed again.
+    /// What these fields held before publications does not come back any more: they were changed at once.
     pub(super) fn forget_before<'a>(&mut self, fields: impl Iterator<Item = &'a str> + Clone) {
         for edition in &mut self.editions {
             if let Progress::Everywhere(_, before) = &mut edition.progress {
@@ -250,12 +249,20 @@ impl Product {
 
     /// Takes in that a publication was taken back.
     pub(super) fn take_in_rolled_back(&mut self, publication: PublicationId, at: Instant) {
-        let is_it = |edition: &&mut Edition| edition.published.publication == publication;
-        let Some(edition) = self.editions.iter_mut().find(is_it) else { return };
-        let progress = std::mem::replace(&mut edition.progress, Progress::RolledBack(at));
-        if let Progress::Everywhere(_, before) = progress {
-            for (field, value) in before {
-                put(&mut self.details, &field, Some(value));
+        let is_it = |edition: &Edition| edition.published.publication == publication;
+        let Some(position) = self.editions.iter().position(is_it) else { return };
+        let progress = std::mem::replace(&mut self.editions[position].progress, Progress::RolledBack(at));
+        let Progress::Everywhere(_, before) = progress else { return };
+        for (field, value) in before {
+            // What a later publication replaced comes back when that one is taken back.
+            let later =
+                self.editions[position + 1..].iter_mut().find_map(|later| match &mut later.progress {
+                    Progress::Everywhere(_, before) => before.iter_mut().find(|(known, _)| *known == field),
+                    _ => None,
+                });
+            match later {
+                Some((_, replaced)) => *replaced = value,
+                None => put(&mut self.details, &field, Some(value)),
             }
         }
     }

@@ -122,7 +122,8 @@ impl Client {
     /// [`Error`]
     pub async fn call(&self, ask: Ask<'_>) -> Result<Answer, Error> {
         let target = Target::parse(ask.url).ok_or(Error::Refused)?;
-        let _place = Place::take(&self.calls, &target.host)?;
+        // What is read and what is sent do not take each other's places.
+        let _place = Place::take(&self.calls, &format!("{} {}", ask.method, target.host))?;
         let limit = Duration::from_secs(CALL_SECONDS_MAX);
         tokio::time::timeout(limit, self.go(&target, ask)).await.map_err(|_| Error::Unreachable)?
     }
@@ -184,7 +185,7 @@ impl Target {
         if authority.as_str().contains('@') || authority.host().is_empty() {
             return None;
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         let usual = if secure { HTTPS_PORT } else { HTTP_PORT };
         let port = match authority.as_str().len() == authority.host().len() {
             true => usual,

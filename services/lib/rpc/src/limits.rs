@@ -75,9 +75,13 @@ impl Ctx {
         self.limits.is_some()
     }
 
-    /// Whether the caller is limited in what has a location.
-    pub fn is_limited_by_location(&self) -> bool {
-        self.limits.as_ref().is_some_and(|all| all.iter().all(|limits| !limits.locations.is_empty()))
+    /// Whether the caller may see products of this category (`None`: without looking at it) wherever they are: one
+    /// grant that lets the category through names no location.
+    pub fn sees_everywhere(&self, category: Option<&str>) -> bool {
+        let everywhere = |limits: &Limits| {
+            limits.locations.is_empty() && category.is_none_or(|category| limits.admits_category(category))
+        };
+        self.limits.as_ref().is_none_or(|all| all.iter().any(everywhere))
     }
 
     /// Whether a grant of the caller is limited to categories.

@@ -85,7 +85,7 @@ impl Stock {
     /// What a caller sees of an item. Of one who is limited to locations that is what is there, and their sum: not
     /// what all of it is worth.
     async fn seen(&self, ctx: &Ctx, variant: VariantId, snapshot: Snapshot) -> Result<Snapshot, Error> {
-        if !ctx.is_limited_by_location() {
+        if self.sees_everywhere(ctx, variant).await? {
             return Ok(snapshot);
         }
         let mut balances = Vec::new();

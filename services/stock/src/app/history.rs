@@ -219,13 +219,14 @@ impl Stock {
         let keys = page.iter().map(|posted| records::marks_key(posted.seq)).collect();
         let rows =
             self.items.store().rows(ctx.tenant, aggregate, keys).await.map_err(journal::Error::from)?;
+        let everywhere = self.sees_everywhere(ctx, facts.variant).await?;
         let mut shown = Vec::with_capacity(page.len());
         for (posted, marks) in page.iter().zip(rows) {
             let marks =
                 marks.map(|bytes| records::decode_marks(&bytes)).transpose().map_err(journal::Error::from)?;
             let reversed_by = marks.map(|marks| marks.reversed_by).filter(|seq| *seq != 0);
             let links = self.links(ctx, aggregate, &posted.event, reversed_by).await?;
-            shown.push(only_here(ctx, convert::movement(posted, facts, links)));
+            shown.push(only_here(everywhere, convert::movement(posted, facts, links)));
         }
         Ok(shown)
     }

@@ -46,9 +46,25 @@ impl Stock {
     ) -> Result<bool, Error> {
         match self.within(ctx, location.as_slice(), variant).await {
             Ok(_) => Ok(true),
-            Err(Error::Refused(rpc::Refused::BeyondLimits { .. })) => Ok(false),
+            // The category of a product that the business does not see any more is unknown.
+            Err(Error::Refused(rpc::Refused::BeyondLimits { .. }) | Error::NotFound) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a caller may see all of an item: what it is worth, and what is elsewhere.
+    ///
+    /// # Errors
+    /// What cannot be looked up.
+    pub(crate) async fn sees_everywhere(&self, ctx: &Ctx, variant: VariantId) -> Result<bool, Error> {
+        if !ctx.is_limited() {
+            return Ok(true);
+        }
+        let category = match ctx.is_limited_by_category() {
+            true => Some(self.directory.category(ctx, variant).await?),
+            false => None,
+        };
+        Ok(ctx.sees_everywhere(category.as_deref()))
     }
 
     async fn check(
@@ -87,9 +103,9 @@ impl Stock {
     }
 }
 
-/// A movement as a caller sees it: of one who is limited to locations, without the totals of the business.
-pub(crate) fn only_here(ctx: &Ctx, movement: pb::Movement) -> pb::Movement {
-    if !ctx.is_limited_by_location() {
+/// A movement as a caller sees it: of one who does not see the item everywhere, without the totals of the business.
+pub(crate) fn only_here(everywhere: bool, movement: pb::Movement) -> pb::Movement {
+    if everywhere {
         return movement;
     }
     pb::Movement {

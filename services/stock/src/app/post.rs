@@ -308,6 +308,8 @@ impl Stock {
         }
         let posted = posting.into_iter().find(|posted| movement_id(posted, posted.event.position) == id);
         let posted = posted.ok_or(Error::NotFound)?;
+        // It is marked as returned: that is a change of it.
+        self.within(ctx, &[posted.event.location], Some(draft.variant)).await?;
         let fits = draft.kind.returns() == Some(posted.event.kind) && posted.event.reversal_of.is_none();
         if !fits {
             let expected = draft.kind.returns().map_or("", |kind| kind.code());

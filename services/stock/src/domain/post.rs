@@ -228,25 +228,37 @@ pub(crate) fn post(item: &Item, post: &Post, now: Instant) -> Result<Vec<Movemen
             Err(Error::field("movement.kind", reason::UNKNOWN_VALUE, "is made by the ledger"))
         }
     }?;
-    check_amount(facts, &movements, &post.amounts_max)?;
+    check_amount(item, facts, &movements, &post.amounts_max)?;
     Ok(movements)
 }
 
-/// Refuses movements whose value is beyond what the caller may post. A value is within if it is at most one of
-/// `most`, in its currency; what two legs of a transfer carry counts once.
+/// Refuses a posting that is worth more than the caller may post. It is within if it is at most one of `most`, in its
+/// currency. What it is worth is what its movements change the value of the stock by, all of them together, without
+/// what they settle of others; what a transfer moves is worth what it costs now, although nothing changes by it.
 ///
 /// # Errors
 /// [`rpc::Refused::BeyondLimits`].
-pub(crate) fn check_amount(facts: &Facts, movements: &[Movement], most: &AmountsMax) -> Result<(), Error> {
+pub(crate) fn check_amount(
+    item: &Item,
+    facts: &Facts,
+    movements: &[Movement],
+    most: &AmountsMax,
+) -> Result<(), Error> {
     let Some(most) = most else { return Ok(()) };
-    let scaled = |number: i64, places: u32| i128::from(number) * 10i128.pow(PLACES - places.min(PLACES));
-    let within = |movement: &Movement| {
-        let value = scaled(movement.value.abs(), facts.cost_scale);
-        most.iter().any(|most| {
-            most.currency == facts.currency && value <= scaled(most.minor, most.currency.minor_places())
+    let scaled = |number: i128, places: u32| number.saturating_mul(10i128.pow(PLACES - places.min(PLACES)));
+    let own = movements.iter().filter(|movement| movement.kind != Kind::ValueSettlement);
+    let worth: i128 = own
+        .map(|movement| match movement.kind.flow() {
+            Flow::Move if movement.quantity.is_positive() => item.pool.current(movement.quantity).into(),
+            Flow::Move => 0,
+            _ => i128::from(movement.value).abs(),
         })
-    };
-    match movements.iter().all(within) {
+        .sum();
+    let worth = scaled(worth, facts.cost_scale);
+    let within = most.iter().any(|most| {
+        most.currency == facts.currency && worth <= scaled(most.minor.into(), most.currency.minor_places())
+    });
+    match within {
         true => Ok(()),
         false => Err(rpc::Refused::BeyondLimits { limit: rpc::limits::AMOUNT }.into()),
     }

@@ -75,7 +75,7 @@ pub(crate) fn reverse(item: &Item, reverse: &Reverse) -> Result<Vec<Movement>, E
         draft.cover(undone.covered, leg);
     }
     let movements = draft.finish()?;
-    check_amount(facts, &movements, &reverse.amounts_max)?;
+    check_amount(item, facts, &movements, &reverse.amounts_max)?;
     Ok(movements)
 }
 

@@ -128,12 +128,13 @@ impl App {
                 continue;
             }
             // A role may have grown since: what does not fit any more does not count.
-            bytes += limited_bytes(&permissions, &limits);
-            if LIMITED_BYTES_MAX < bytes {
+            let more = limited_bytes(&permissions, &limits);
+            if LIMITED_BYTES_MAX < bytes + more {
                 let id = assigned.assignment.made.id;
                 tracing::warn!(assignment = %id, "limited roles of one principal are too large together");
-                break;
+                continue;
             }
+            bytes += more;
             limited.push(Limited { permissions, limits });
         }
         Ok(held.with_limited(limited))

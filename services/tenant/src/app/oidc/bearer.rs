@@ -49,6 +49,11 @@ impl App {
         }
         let user = self.user_linked(tenant, &issuer, subject(&claims)?).await?;
         let user = user.ok_or(Error::InvalidCredentials)?;
+        // What ended the sessions of a user ends what was issued before, too.
+        let (from, _) = user.sessions_from.seconds_nanos();
+        if claims.seconds("iat").is_none_or(|issued| issued < from) {
+            return Err(Error::InvalidCredentials);
+        }
         let permissions = user.permissions().ok_or(Error::InvalidCredentials)?;
         let State::Tenant(owner) = self.state(tenant, tenant).await? else {
             return Err(Error::InvalidCredentials);

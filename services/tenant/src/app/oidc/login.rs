@@ -213,7 +213,7 @@ impl App {
         let user = match self.user_linked(tenant, &provider.is.issuer, subject).await? {
             Some(user) => Some(user),
             None if provider.is.link_by_email && claims.is_true("email_verified") => {
-                let email = claims.text("email").unwrap_or_default().to_lowercase();
+                let email = claims.text("email").unwrap_or_default().to_ascii_lowercase();
                 match (1..=NewUser::EMAIL_BYTES_MAX).contains(&email.len()) {
                     true => self.user_with(tenant, records::EMAIL, email.into_bytes()).await?,
                     false => None,
