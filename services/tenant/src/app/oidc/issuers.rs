@@ -1,10 +1,12 @@
 //! What issuers say about themselves: endpoints and keys, remembered for a while.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use calendar::Instant;
 use http::{HeaderName, HeaderValue, Method, header};
+use ids::TenantId;
 use outbound::{Ask, Client};
 use parking_lot::Mutex;
 use recent::Recent;
@@ -23,6 +25,9 @@ const FRESH_SECONDS: i64 = 5 * 60;
 const STALE_SECONDS_MAX: i64 = 60 * 60;
 /// An issuer is asked at most once in this time, whatever its tokens say and however it fails.
 const ASK_SECONDS_MIN: i64 = 10;
+/// Codes of one tenant that are redeemed at the same time: fewer than there are calls to one host, so that no tenant,
+/// and nobody who only knows its name, keeps the others of an issuer out.
+const REDEEMED_AT_ONCE_MAX: usize = 3;
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 /// What is known of an issuer.
@@ -60,11 +65,46 @@ struct Slot {
 pub(in crate::app) struct Issuers {
     client: Client,
     slots: Recent<String, Arc<Slot>>,
+    /// Codes that are being redeemed, by tenant.
+    redeeming: Mutex<HashMap<TenantId, usize>>,
+}
+
+/// A code that is being redeemed, until it is dropped.
+pub(super) struct Redeeming<'a>(&'a Mutex<HashMap<TenantId, usize>>, TenantId);
+
+impl<'a> Redeeming<'a> {
+    fn begin(redeeming: &'a Mutex<HashMap<TenantId, usize>>, tenant: TenantId) -> Result<Self, Error> {
+        let mut all = redeeming.lock();
+        let count = all.entry(tenant).or_default();
+        if REDEEMED_AT_ONCE_MAX <= *count {
+            return Err(Error::Busy);
+        }
+        *count += 1;
+        Ok(Redeeming(redeeming, tenant))
+    }
+}
+
+impl Drop for Redeeming<'_> {
+    fn drop(&mut self) {
+        let mut all = self.0.lock();
+        match all.get_mut(&self.1) {
+            Some(count) if 1 < *count => *count -= 1,
+            _ => drop(all.remove(&self.1)),
+        }
+    }
 }
 
 impl Issuers {
     pub(in crate::app) fn new(client: Client) -> Self {
-        Issuers { client, slots: Recent::new(ISSUERS_MAX) }
+        Issuers { client, slots: Recent::new(ISSUERS_MAX), redeeming: Mutex::default() }
+    }
+
+    /// Begins to redeem a code of a tenant.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while several of its codes are.
+    pub(super) fn redeem(&self, tenant: TenantId) -> Result<Redeeming<'_>, Error> {
+        Redeeming::begin(&self.redeeming, tenant)
     }
 
     /// Whether something may be called there.
@@ -172,5 +212,24 @@ impl Issuers {
         let ask = Ask { method: Method::POST, url, headers, body: form.into() };
         let answer = self.client.call(ask).await.map_err(|_| Error::IssuerUnavailable)?;
         Ok((answer.status, answer.body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_redeems_some_codes_at_a_time_and_leaves_others_alone() {
+        let redeeming = Mutex::default();
+        let [one, two] = [1, 2].map(|byte| TenantId::from_bytes([byte; 16]));
+        let mut held: Vec<_> =
+            (0..REDEEMED_AT_ONCE_MAX).map(|_| Redeeming::begin(&redeeming, one).unwrap()).collect();
+        assert_eq!(Redeeming::begin(&redeeming, one).err(), Some(Error::Busy));
+        assert!(Redeeming::begin(&redeeming, two).is_ok());
+        held.pop();
+        held.push(Redeeming::begin(&redeeming, one).unwrap());
+        drop(held);
+        assert!(redeeming.lock().is_empty());
     }
 }

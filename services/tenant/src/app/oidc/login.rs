@@ -113,8 +113,8 @@ impl App {
     /// Finishes a login: begins a session of the user that the provider vouches for.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`], whatever is wrong; [`Error::IssuerUnavailable`]; [`Error::TooManyOwners`]; or
-    /// the journal.
+    /// [`Error::InvalidCredentials`], whatever is wrong; [`Error::IssuerUnavailable`]; [`Error::Busy`] while several
+    /// logins of the tenant are being finished; [`Error::TooManyOwners`]; or the journal.
     pub async fn finish_login(&self, ask: FinishLogin, meta: Meta) -> Result<SignedIn, Error> {
         let (now, pepper) = (self.env.now(), self.config.pepper);
         let token = LoginToken::open(&ask.login_token, &pepper, now).ok_or(Error::InvalidCredentials)?;
@@ -153,6 +153,7 @@ impl App {
         code: &str,
         now: Instant,
     ) -> Result<Claims, Error> {
+        let _place = self.issuers.redeem(token.tenant)?;
         let (is, pepper) = (&provider.is, &self.config.pepper);
         let redirect_uri = is.redirect_uris.iter().find(|uri| redirect_digest(uri) == token.redirect);
         let redirect_uri = redirect_uri.ok_or(Error::InvalidCredentials)?;
