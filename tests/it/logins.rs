@@ -291,6 +291,32 @@ async fn what_is_taken_away_ends() {
     stage.world.close().await;
 }
 
+/// What throws somebody out ends the tokens that were issued before, and no later ones.
+#[tokio::test]
+async fn a_token_from_before_a_lock_is_none_after_it() {
+    let stage = Stage::new().await;
+    let user = stage.invite("ada@example.com", "clerk").await;
+    stage.issuer.seat("sub-1", "ada@example.com", true);
+    stage.log_in().await.ok(200);
+    let audience = text(&stage.provider["bearerAudience"]);
+    let call = async |issued_later_s: i64| {
+        let mut claims = stage.issuer.access_claims(audience, "sub-1");
+        claims["iat"] = (claims["iat"].as_i64().expect("a moment") + issued_later_s).into();
+        let token = Signer::rsa("one").token("at+jwt", &claims);
+        stage.world.rest(&token).call(Method::GET, "/v1/caller").send().await
+    };
+    call(0).await.ok(200);
+    stage.clock.pass_seconds(60);
+    for turn in ["lock", "unlock"] {
+        let uri = format!("/v1/users/{}:{turn}", text(&user["id"]));
+        stage.tenant.rest.post(uri, &json!({})).send().await.ok(200);
+    }
+    stage.clock.pass_seconds(10);
+    call(0).await.problem(401, "UNAUTHENTICATED");
+    call(65).await.ok(200);
+    stage.world.close().await;
+}
+
 /// An issuer changes its keys: new ones are found, old ones are forgotten, and it is not asked for every token.
 #[tokio::test]
 async fn keys_are_read_again_and_not_too_often() {
