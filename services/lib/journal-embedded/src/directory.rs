@@ -12,6 +12,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -23,6 +24,11 @@ pub(crate) const FORMAT: u32 = 2;
 
 /// Bytes that are kept free for reads, flushes and the end of the process on a full disk.
 const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How long somebody may hold the lock who is about to give it back: a process that ends, or a child that a thread of
+/// this one has just forked and that is not the other program yet.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Tells one store's files from another's. Random.
 pub(crate) type StoreId = [u8; 16];
@@ -73,8 +79,17 @@ impl Directory {
 
     /// Whether less than the reserve is free.
     pub(crate) fn is_full(&self) -> bool {
-        rustix::fs::statvfs(&self.path)
-            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < RESERVE_BYTES)
+        self.free().is_some_and(|free| free < RESERVE_BYTES)
+    }
+
+    /// Whether there is room for so many bytes more, with something left for what is written meanwhile.
+    pub(crate) fn has_free(&self, bytes: u64) -> bool {
+        self.free().is_none_or(|free| free / 2 > bytes)
+    }
+
+    fn free(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&self.path).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Gives the reserve back to the file system. Best effort: the disk is in trouble already.
@@ -86,11 +101,14 @@ impl Directory {
 fn lock(path: &Path) -> Result<File, OpenError> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
     let file = file.map_err(|e| OpenError::io(path, "opening the lock", e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(e)) => Err(OpenError::io(path, "taking the lock", e)),
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(e)) => return Err(OpenError::io(path, "taking the lock", e)),
+        }
     }
+    Err(OpenError::Locked { path: path.to_owned() })
 }
 
 fn read_format(path: &Path, text: &str) -> Result<StoreId, OpenError> {

@@ -2,7 +2,7 @@
 //! during the last one.
 //!
 //! Read in this order: [`prepare`] and [`writer`] (a commit's way), [`frame`] and [`log`] (where it is durable),
-//! [`overlay`] (where it is read at first), [`indexer`], [`records`] and [`compact`] (where it is read later),
+//! [`overlay`] (where it is read at first), [`indexer`], [`records`], [`tiers`] and [`compact`] (where it is read later),
 //! [`contents`] and [`store`] (reads), [`history`], [`mark`] and [`files`] (what is checked at open), [`fatal`] (what
 //! happens when the disk fails), [`dump`] and [`load`] (everything at one moment, and a store made from it).
 
@@ -26,6 +26,7 @@ mod records;
 mod seqs;
 mod store;
 mod tables;
+mod tiers;
 mod writer;
 
 pub use crate::dump::{Dump, Paused, Place, RawRecord, Section};

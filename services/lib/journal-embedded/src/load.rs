@@ -13,6 +13,7 @@ use fjall::{UserKey, UserValue};
 use ids::{AggregateId, TenantId};
 use journal::store::StoreError;
 
+use crate::compact::Signal;
 use crate::contents::end_of;
 use crate::directory::Directory;
 use crate::dump::{Place, RawRecord, Section};
@@ -204,7 +205,8 @@ impl Loader {
 
 fn open(path: &Path, options: &Options) -> Result<(Arc<Directory>, Tables), OpenError> {
     let directory = Arc::new(Directory::open(path)?);
-    let tables = Tables::open(Arc::clone(&directory), options);
+    // Nothing is merged here.
+    let tables = Tables::open(Arc::clone(&directory), options, &Signal::default());
     Ok((directory, tables.map_err(|error| OpenError::engine(path, error))?))
 }
 

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::compact::Part;
 use crate::contents::Contents;
 use crate::directory::Directory;
 use crate::fatal::Fatal;
@@ -68,7 +69,8 @@ impl EmbeddedStore {
         {
             return Err(OpenError::damaged(path, fault));
         }
-        let tables = Tables::open(Arc::clone(&directory), &options);
+        let merge = Arc::new(compact::Signal::default());
+        let tables = Tables::open(Arc::clone(&directory), &options, &merge);
         let tables = Arc::new(tables.map_err(|error| OpenError::engine(path, error))?);
         let opening = Opening {
             segment_bytes: options.segment_bytes,
@@ -81,7 +83,6 @@ impl EmbeddedStore {
         let engine = directory.engine();
         let contents = Contents { overlay: Arc::new(overlay), tables };
         let queue = Arc::new(Queue::default());
-        let merge = Arc::new(compact::Signal::default());
         let fatal = Fatal::new(Arc::clone(&queue), Arc::clone(&merge), directory, options.on_fatal);
         let fatal = Arc::new(fatal);
         let indexer = Indexer {
@@ -100,11 +101,12 @@ impl EmbeddedStore {
             at,
             seqs: Default::default(),
         };
-        let merges = {
+        let merges = |part| {
             let (tables, merge, fatal) =
                 (Arc::clone(&contents.tables), Arc::clone(&merge), Arc::clone(&fatal));
-            move || compact::run(&tables, &fatal, &merge)
+            Box::new(move || compact::run(part, &tables, &fatal, &merge))
         };
+        let (shallow, deep) = (merges(Part::Shallow), merges(Part::Deep));
         // The store first: if a thread does not start, dropping it stops the others.
         let (threads, forget_from) = (Mutex::default(), Mutex::default());
         let store = EmbeddedStore { contents, engine, queue, merge, threads, forget_from };
@@ -115,7 +117,8 @@ impl EmbeddedStore {
         };
         start("journal:writer", Box::new(|| writer.run()))?;
         start("journal:index", Box::new(move || indexer.run(&fatal)))?;
-        start("journal:merge", Box::new(merges))?;
+        start("journal:merge", shallow)?;
+        start("journal:tiers", deep)?;
         Ok(store)
     }
 

@@ -12,7 +12,7 @@ use fjall::{UserKey, UserValue};
 use journal::store::StoreError;
 
 use crate::Options;
-use crate::compact::on_our_schedule;
+use crate::compact::{Signal, on_our_schedule};
 use crate::directory::Directory;
 
 /// Names a table.
@@ -53,8 +53,15 @@ impl Table {
         }
     }
 
+    /// Whether its records are removed soon after they were written.
+    pub(crate) fn is_queue(self) -> bool {
+        matches!(self, Table::Feed | Table::Meta)
+    }
+
     fn options(self) -> KeyspaceCreateOptions {
         let create = on_our_schedule(KeyspaceCreateOptions::default().manual_journal_persist(true));
+        // Values are sealed and keys are hashes, for the most part: neither gets smaller.
+        let create = create.data_block_compression_policy(CompressionPolicy::all(CompressionType::None));
         // Most look-ups of keys and claims find nothing: filters at every level, kept in memory near the
         // top. Entries are read by range, where filters do not help.
         let filter = |bits| FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits));
@@ -62,9 +69,8 @@ impl Table {
             Table::Entry | Table::Feed | Table::Meta => create.filter_policy(FilterPolicy::disabled()),
             Table::Key => create
                 .filter_policy(FilterPolicy::all(filter(12.0)))
-                .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
-                // Hashes do not compress.
-                .data_block_compression_policy(CompressionPolicy::all(CompressionType::None)),
+                // All tiers but the last, which may be large.
+                .filter_block_pinning_policy(PinningPolicy::new([true, true, true, true, true, true, false])),
             Table::Head | Table::Row | Table::Claim | Table::Index => {
                 create.filter_policy(FilterPolicy::all(filter(10.0)))
             }
@@ -76,21 +82,32 @@ impl Table {
 pub(crate) struct Tables {
     tables: [Keyspace; Table::ALL.len()],
     db: Database,
-    /// Keeps the lock until the engine is closed.
-    _directory: Arc<Directory>,
+    /// Also keeps the lock until the engine is closed.
+    directory: Arc<Directory>,
 }
 
 impl Tables {
-    pub(crate) fn open(directory: Arc<Directory>, options: &Options) -> fjall::Result<Tables> {
+    /// Merges end when the signal says so.
+    pub(crate) fn open(
+        directory: Arc<Directory>,
+        options: &Options,
+        signal: &Signal,
+    ) -> fjall::Result<Tables> {
+        let interrupt = signal.interrupt();
         let db = Database::builder(directory.engine())
             .cache_size(options.cache_bytes)
             .manual_journal_persist(true)
             .worker_threads(1)
+            .with_compaction_filter_factories(Arc::new(move |_| Some(Arc::clone(&interrupt))))
             .open()?;
         let table = |table: Table| db.keyspace(table.name(), || table.options());
         let [head, entry, row, key, claim, index, feed, meta] = Table::ALL.map(table);
         let tables = [head?, entry?, row?, key?, claim?, index?, feed?, meta?];
-        Ok(Tables { tables, db, _directory: directory })
+        Ok(Tables { tables, db, directory })
+    }
+
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     pub(crate) fn db(&self) -> &Database {

@@ -208,3 +208,13 @@ proptest! {
         run(steps, 2 * 1024);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1, max_shrink_iters: 40, ..ProptestConfig::default() })]
+
+    /// Each commit is written by itself, so that records, and what removes them, pass through all tiers.
+    #[test]
+    fn it_answers_like_the_reference_from_all_tiers(steps in vec(step(), 2_400..2_500)) {
+        run(steps, 1);
+    }
+}
