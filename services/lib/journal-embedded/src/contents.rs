@@ -17,6 +17,10 @@ use crate::overlay::{Change, Generation, Overlay, Scope};
 use crate::records;
 use crate::tables::{Table, Tables, View};
 
+/// Entries that are read one by one: a look at each is cheaper than the beginning of a range, which opens all runs of
+/// the table.
+const POINT_READS_MAX: Seq = 8;
+
 /// Everything that is stored.
 #[derive(Clone)]
 pub(crate) struct Contents {
@@ -131,8 +135,12 @@ impl Contents {
             if from >= first || limit == 0 {
                 return Ok(Vec::new());
             }
+            let to = to.min(first.saturating_sub(1));
+            if to - from < POINT_READS_MAX {
+                return point_reads(&view, scope, (from, to), order, limit);
+            }
             let from = records::entry_key(scope.0, scope.1, from);
-            let to = records::entry_key(scope.0, scope.1, to.min(first.saturating_sub(1)));
+            let to = records::entry_key(scope.0, scope.1, to);
             let mut stored = view.range(Table::Entry, (Bound::Included(&from), Bound::Included(&to)));
             let next = || match order {
                 Order::Ascending => stored.next(),
@@ -296,6 +304,23 @@ impl Contents {
         let stored = stored.map(|row| row.map(|(key, value)| (key.to_vec(), bytes(value))));
         let read = |(key, row): (Vec<u8>, Bytes)| Ok((key, records::read_key_row(&row)?));
         merge(changes, stored).take(limit).map(|row| row.and_then(read)).collect()
+    }
+}
+
+fn point_reads(
+    view: &View<'_>,
+    scope: Scope,
+    (from, to): (Seq, Seq),
+    order: Order,
+    limit: usize,
+) -> Result<Vec<(Seq, Bytes)>, StoreError> {
+    let read = |seq| {
+        let entry = view.get(Table::Entry, &records::entry_key(scope.0, scope.1, seq));
+        entry.map(|entry| entry.map(|entry| (seq, bytes(entry)))).transpose()
+    };
+    match order {
+        Order::Ascending => (from..=to).filter_map(read).take(limit).collect(),
+        Order::Descending => (from..=to).rev().filter_map(read).take(limit).collect(),
     }
 }
 

@@ -55,7 +55,7 @@ impl Indexer {
             self.mark.sync().map_err(|error| error.to_string())?;
             self.segments.set_applied(generation.at().group);
             drop(generation);
-            self.overlay.forget_oldest();
+            self.overlay.oldest_is_written();
             self.merge.wake();
             self.segments.prepare().map_err(|error| error.to_string())?;
         }

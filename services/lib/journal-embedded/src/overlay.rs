@@ -2,7 +2,8 @@
 //!
 //! The writer adds each group to the active generation once it is durable. A generation that is full is
 //! frozen, and a thread of its own (see [`crate::indexer`]) writes it to the tables in order of the keys. So a
-//! reader looks at the active generation, then at frozen ones from the newest to the oldest, then at the tables.
+//! reader looks at the active generation, then at frozen ones from the newest to the oldest, then at the last one that
+//! was written, then at the tables.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
@@ -225,6 +226,9 @@ pub(crate) struct Generations {
     active: Generation,
     /// Newest first.
     frozen: VecDeque<Arc<Generation>>,
+    /// The newest one that the tables hold too: whoever follows close behind the writer, such as the consumers of the
+    /// feed, finds entries here that would cost a look into a file each.
+    written: Option<Arc<Generation>>,
     /// The feed is forgotten up to this group.
     forgotten: u64,
 }
@@ -232,7 +236,7 @@ pub(crate) struct Generations {
 impl Generations {
     /// From the newest to the oldest.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Generation> {
-        std::iter::once(&self.active).chain(self.frozen.iter().map(Arc::as_ref))
+        std::iter::once(&self.active).chain(self.frozen.iter().chain(&self.written).map(Arc::as_ref))
     }
 
     /// Up to where the feed is forgotten.
@@ -240,7 +244,7 @@ impl Generations {
         self.forgotten
     }
 
-    /// Those that do not change any more, the newest first.
+    /// Those that do not change any more and that the tables do not hold, the newest first.
     pub(crate) fn frozen(&self) -> Vec<Arc<Generation>> {
         self.frozen.iter().cloned().collect()
     }
@@ -353,10 +357,14 @@ impl Overlay {
         self.generations.read().frozen.back().cloned()
     }
 
-    /// Forgets the oldest frozen generation: the tables hold it.
-    pub(crate) fn forget_oldest(&self) {
-        let oldest = self.generations.write().frozen.pop_back();
-        drop(oldest);
+    /// Notes that the tables hold the oldest frozen generation; the one before it is forgotten.
+    pub(crate) fn oldest_is_written(&self) {
+        let mut generations = self.generations.write();
+        let written = generations.frozen.pop_back();
+        let before = std::mem::replace(&mut generations.written, written);
+        // Taking it apart takes a while.
+        drop(generations);
+        drop(before);
         self.progress.lock().frozen -= 1;
         self.changed.notify_all();
     }

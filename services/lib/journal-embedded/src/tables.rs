@@ -61,16 +61,16 @@ impl Table {
     fn options(self) -> KeyspaceCreateOptions {
         let create = on_our_schedule(KeyspaceCreateOptions::default().manual_journal_persist(true));
         // Values are sealed and keys are hashes, for the most part: neither gets smaller.
-        let create = create.data_block_compression_policy(CompressionPolicy::all(CompressionType::None));
-        // Most look-ups of keys and claims find nothing: filters at every level, kept in memory near the
-        // top. Entries are read by range, where filters do not help.
+        let create = create
+            .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
+            // Kept in memory for all tiers but the last, which may be large.
+            .filter_block_pinning_policy(PinningPolicy::new([true, true, true, true, true, true, false]));
+        // Most look-ups of keys and claims find nothing: filters at every level. Entries are read by range, where filters
+        // do not help.
         let filter = |bits| FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits));
         match self {
             Table::Entry | Table::Feed | Table::Meta => create.filter_policy(FilterPolicy::disabled()),
-            Table::Key => create
-                .filter_policy(FilterPolicy::all(filter(12.0)))
-                // All tiers but the last, which may be large.
-                .filter_block_pinning_policy(PinningPolicy::new([true, true, true, true, true, true, false])),
+            Table::Key => create.filter_policy(FilterPolicy::all(filter(12.0))),
             Table::Head | Table::Row | Table::Claim | Table::Index => {
                 create.filter_policy(FilterPolicy::all(filter(10.0)))
             }
