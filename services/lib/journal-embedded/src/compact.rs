@@ -1,7 +1,7 @@
 //! Merges tables, in place of the engine's own schedule: while one of its workers merges, another spins on the
 //! merges that wait. So threads of ours merge, and the engine's worker finds nothing to do. One merges what was written
-//! lately, which therefore stays little while the other merges what is old and large. Both step back for threads that
-//! answer callers.
+//! lately, which therefore stays little while the other merges what is old and large. The latter steps back for threads
+//! that answer callers.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,9 +32,10 @@ const PERIOD: Duration = Duration::from_millis(2);
 const QUEUE_FILES: u8 = 6;
 const FILE_BYTES: u64 = 32 * 1024 * 1024;
 
-/// How far a thread that merges steps back where another one wants its processor: a third of the time is left to it.
+/// How far the thread that merges what is old steps back where another one wants its processor: a tenth of the time is
+/// left to it. What was written lately is merged at once, because each look-up goes through all of it.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 5;
+const NICE: i32 = 10;
 
 /// Keeps the engine from doing by itself what this module does.
 pub(crate) fn on_our_schedule(create: KeyspaceCreateOptions) -> KeyspaceCreateOptions {
@@ -192,9 +193,11 @@ pub(crate) fn run(part: Part, tables: &Tables, fatal: &Fatal, signal: &Signal) {
 }
 
 fn work(part: Part, tables: &Tables, fatal: &Fatal, signal: &Signal) {
-    // Linux does it to the thread that calls; without it merging is as quick as before.
+    // Linux does it to the thread that calls; where it cannot be done, merging is only more in the way.
     #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(None, NICE);
+    if part == Part::Deep {
+        let _ = rustix::process::setpriority_process(None, NICE);
+    }
     while !signal.is_stopped() {
         let since = signal.changes();
         let mut merged = false;
