@@ -1,17 +1,18 @@
 //! Where entries come from: the journals of the services.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use calendar::Instant;
-use events::{Bus, Envelope, Heard, InProcess, ReadJournal};
+use events::in_process::Listener;
+use events::{Bus, Envelope, Heard, InProcess, ReadJournal, Sweep};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 use journal::feed::FeedStore;
-use journal::store::{Found, Head, Order};
+use journal::store::{Found, Head};
 use journal::{Aggregate as _, Chain, Entry, Seq, SharedStore, StoreError};
 
 use crate::domain::access::Accesses;
@@ -80,24 +81,36 @@ impl Source {
     /// Takes the journals of `service` from a store that does not tell what changed.
     #[must_use]
     pub fn swept(service: &'static str, store: SharedStore, describe: Describe) -> Source {
-        let feed = Arc::new(Sweep {
-            service: service.into(),
-            store: store.clone(),
-            turn: AtomicU64::new(1),
-            heads: AtomicU64::new(0),
-        });
-        Source { service, store, feed: feed.clone(), describe, sweep: Some(feed), beside: Arc::default() }
+        let sweep = Sweep::new(service, store.clone());
+        Source { sweep: Some(Arc::clone(&sweep)), ..Source::over(service, store, sweep, describe) }
     }
 
-    /// Takes the journals of `service` from a store that tells what changed.
+    /// Takes the journals of `service` from a store that tells what changed, and tells nobody else.
     #[must_use]
     pub fn fed(service: &'static str, store: Arc<dyn FeedStore>, describe: Describe) -> Source {
+        let listener = InProcess::new(service, Arc::clone(&store)).listener();
+        Source::heard(service, store, listener, describe)
+    }
+
+    /// Takes the journals of `service` from its store, and hears what changed on a bus that others listen to, too.
+    #[must_use]
+    pub fn heard(
+        service: &'static str,
+        store: SharedStore,
+        listener: Arc<Listener>,
+        describe: Describe,
+    ) -> Source {
+        Source::over(service, store, listener, describe)
+    }
+
+    fn over<F: events::Source>(
+        service: &'static str,
+        store: SharedStore,
+        inner: Arc<F>,
+        describe: Describe,
+    ) -> Source {
         let beside = Arc::new(AtomicBool::new(false));
-        let feed = Arc::new(Fed {
-            inner: InProcess::new(service, Arc::clone(&store)).listener(),
-            beside: Arc::clone(&beside),
-            more: AtomicBool::new(false),
-        });
+        let feed = Arc::new(Fed { inner, beside: Arc::clone(&beside), more: AtomicBool::new(false) });
         Source { service, store, feed, describe, sweep: None, beside }
     }
 
@@ -109,7 +122,7 @@ impl Source {
     /// Sees to it that what was written before this call is heard.
     pub(crate) fn look_again(&self) {
         if let Some(sweep) = &self.sweep {
-            sweep.turn.fetch_add(1, Ordering::Relaxed);
+            sweep.look_again();
         }
     }
 
@@ -231,81 +244,5 @@ impl<F: events::Source> Bus for Fed<F> {
 
     fn handled(&self, upto: u64) -> Reading<'_, ()> {
         self.inner.handled(upto)
-    }
-}
-
-/// Shortest pause between two looks at all heads.
-const PAUSE_MS: u64 = 1_000;
-/// Heads that make the pause a millisecond longer: the looks take a small part of the time.
-const HEADS_PER_MS: u64 = 10;
-
-/// Hears from a store that does not tell what changed: looks at all heads, again and again.
-struct Sweep {
-    service: Arc<str>,
-    store: SharedStore,
-    /// How often everything was to be looked at.
-    turn: AtomicU64,
-    /// Heads that were seen in this turn.
-    heads: AtomicU64,
-}
-
-impl ReadJournal for Sweep {
-    fn name(&self) -> &str {
-        &self.service
-    }
-
-    fn read(
-        &self,
-        tenant: TenantId,
-        aggregate: AggregateId,
-        from: Seq,
-        to: Seq,
-        limit: usize,
-    ) -> Reading<'_, Vec<Envelope>> {
-        async move {
-            let Some(head) = self.store.head(tenant, aggregate).await? else { return Ok(vec![]) };
-            let stored = self.store.entries(tenant, aggregate, from, to, Order::Ascending, limit).await?;
-            let envelope = |(seq, stored): (Seq, Bytes)| {
-                let (chain, bytes) = journal::unstored(stored)
-                    .map_err(|damage| StoreError::Damaged(format!("entry {seq}: {damage}")))?;
-                let source = Arc::clone(&self.service);
-                Ok(Envelope { source, tenant, aggregate, seq, format: head.format, chain, bytes })
-            };
-            stored.into_iter().map(envelope).collect()
-        }
-        .boxed()
-    }
-
-    fn head(&self, tenant: TenantId, aggregate: AggregateId) -> Reading<'_, Option<Head>> {
-        self.store.head(tenant, aggregate)
-    }
-
-    fn heads(&self, after: Option<(TenantId, AggregateId)>, limit: usize) -> Reading<'_, Vec<Found>> {
-        let read = move |after| {
-            self.heads.fetch_add(limit as u64, Ordering::Relaxed);
-            self.store.aggregates(after, limit)
-        };
-        heads(&self.service, after, read)
-    }
-}
-
-impl Bus for Sweep {
-    /// Whoever does not know of this turn has missed something: it compares all heads.
-    fn hear(&self, _: u64, _: usize) -> Reading<'_, Heard> {
-        let turn = self.turn.load(Ordering::Relaxed);
-        async move { Ok(Heard { forgotten: turn, last: turn, upto: turn, changes: vec![] }) }.boxed()
-    }
-
-    fn moved(&self, _: u64) -> BoxFuture<'_, ()> {
-        async move {
-            let heads = self.heads.swap(0, Ordering::Relaxed);
-            tokio::time::sleep(Duration::from_millis(PAUSE_MS + heads / HEADS_PER_MS)).await;
-            self.turn.fetch_add(1, Ordering::Relaxed);
-        }
-        .boxed()
-    }
-
-    fn handled(&self, _: u64) -> Reading<'_, ()> {
-        async { Ok(()) }.boxed()
     }
 }

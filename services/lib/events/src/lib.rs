@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`envelope`] (one entry under way), [`source`] (what a consumer hears from: a bus
 //! that wakes it and a journal that it reads), [`in_process`] (the bus of one process: a cursor over the
-//! journals of a store), [`sink`] (where effects and cursors are kept, together), [`consumer`] (the loop),
+//! journals of a store), [`sweep`] (what hears from a store that does not tell), [`sink`] (where effects and cursors are kept, together), [`consumer`] (the loop),
 //! [`check`] (proof of completeness against the heads of the journals), [`model`] (read models that are rebuilt
 //! beside the live ones).
 
@@ -13,6 +13,7 @@ pub mod in_process;
 pub mod model;
 pub mod sink;
 pub mod source;
+pub mod sweep;
 
 pub use crate::check::Completeness;
 pub use crate::consumer::{Consumer, Error, Step};
@@ -20,3 +21,4 @@ pub use crate::envelope::{Envelope, MessageId};
 pub use crate::in_process::InProcess;
 pub use crate::sink::{Cursor, Parking, Sink, SinkError, Stretch, Undecodable};
 pub use crate::source::{Bus, Heard, ReadJournal, Source};
+pub use crate::sweep::Sweep;
