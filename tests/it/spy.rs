@@ -8,14 +8,17 @@ use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 use journal::SharedStore;
 use journal::store::{
-    Claim, Commit, Head, IndexRow, KeyHash, KeyRow, Order, Outcome, Seq, Store, StoreError,
+    Claim, Commit, Head, IndexRow, KeyHash, KeyRow, Order, Outcome, Refusal, Seq, Store, StoreError,
 };
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Passes everything on and keeps a list of it.
 pub(crate) struct Spy {
     inner: SharedStore,
     seen: Mutex<Seen>,
+    /// Groups that are still written; the others are refused.
+    allowed: AtomicUsize,
 }
 
 /// What was asked for.
@@ -29,7 +32,7 @@ type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 impl Spy {
     pub(crate) fn new(inner: SharedStore) -> Spy {
-        Spy { inner, seen: Mutex::default() }
+        Spy { inner, seen: Mutex::default(), allowed: AtomicUsize::new(usize::MAX) }
     }
 
     /// Everything that was applied, in order.
@@ -41,6 +44,12 @@ impl Spy {
     pub(crate) fn commit_count(&self) -> usize {
         let seen = self.seen.lock().expect("no test panics in here");
         seen.commits.iter().filter(|commit| !is_use(commit)).count()
+    }
+
+    /// Writes so many groups and refuses all others, until it is called again.
+    #[allow(dead_code, reason = "the isolation tests refuse nothing")]
+    pub(crate) fn allow(&self, groups: usize) {
+        self.allowed.store(groups, Ordering::Relaxed);
     }
 
     /// Whose rows were read since this was asked last.
@@ -64,6 +73,10 @@ impl Store for Spy {
     fn commit(&self, group: Vec<Commit>) -> BoxFuture<'_, Outcome> {
         let kept = group.clone();
         async move {
+            let one_less = |left: usize| left.checked_sub(1);
+            if self.allowed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err() {
+                return Outcome::Refused(Refusal::Invalid { at: 0, rule: "no more is allowed" });
+            }
             let outcome = self.inner.commit(group).await;
             if outcome == Outcome::Applied {
                 self.seen.lock().expect("no test panics in here").commits.extend(kept);

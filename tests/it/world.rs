@@ -158,6 +158,13 @@ impl World {
         World { platform, url: format!("http://{address}"), stores, running: Running { stop, served } }
     }
 
+    /// Stops, and starts anew over the same stores.
+    pub(crate) async fn again(self, env: Arc<dyn Env>) -> World {
+        self.running.stop.cancel();
+        self.running.served.abort();
+        World::over_at(self.stores, env).await
+    }
+
     /// Makes a tenant that values by moving average, in euros and cents.
     pub(crate) async fn tenant(&self, slug: &str) -> Tenant {
         self.tenant_with(slug, Costing::MovingAverage).await
@@ -188,6 +195,11 @@ impl World {
     /// Makes leaves of the audit log of everything that was written so far.
     pub(crate) async fn audit(&self) {
         self.platform.audit.consumers().catch_up().await.expect("all journals can be read");
+    }
+
+    /// Tells businesses everything that changed above them so far.
+    pub(crate) async fn follow(&self) {
+        self.platform.follower.catch_up().await.expect("the catalogue can be read");
     }
 
     /// How much was written, to all stores but the audit log's, which follows them.

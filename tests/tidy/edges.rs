@@ -18,7 +18,8 @@ fn allowed(package: &str) -> Option<&'static [&'static str]> {
         "rpc" => &["authz", "journal", "proto"],
         "transcode" => &["proto"],
         "tenant" => &["authz", "journal", "outbound", "proto", "rpc", "runtime"],
-        "catalog" | "stock" => &["journal", "proto", "rpc", "runtime"],
+        "catalog" => &["events", "journal", "proto", "rpc", "runtime"],
+        "stock" => &["journal", "proto", "rpc", "runtime"],
         // What checks a log shares nothing with what writes it.
         "audit-verifier" => &[],
         "audit" => &["events", "journal", "proto", "rpc"],
@@ -27,6 +28,7 @@ fn allowed(package: &str) -> Option<&'static [&'static str]> {
             "audit",
             "audit-verifier",
             "catalog",
+            "events",
             "gateway",
             "journal",
             "journal-embedded",

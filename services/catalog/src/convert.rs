@@ -2,6 +2,7 @@
 
 mod check;
 mod inheritance;
+mod inherited;
 mod price;
 mod product;
 mod publication;
@@ -19,6 +20,7 @@ pub(crate) use inheritance::{
     clear_overrides, explain, explained, policies, policy, product_with_origins, set_policy, set_visibility,
     visibility,
 };
+pub(crate) use inherited::{inherited_changes, list_inherited_changes};
 pub(crate) use price::{
     create_price_list, get_price, list_price_changes, price, price_change, price_changes, price_list,
     price_list_id, price_lists, set_price,

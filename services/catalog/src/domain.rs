@@ -1,11 +1,12 @@
 //! The rules, pure: no clock, no I/O.
 //!
 //! Reading order: [`units`], [`gtin`], [`Product`] with its variants, [`Caller`] and [`Overridden`] (what
-//! businesses below the owner say), [`SetPolicy`] (what they may say), [`PriceList`], [`Line`] (the prices of a
+//! businesses below the owner say), [`SetPolicy`] (what they may say), [`InheritedChange`] (what they hear), [`PriceList`], [`Line`] (the prices of a
 //! variant in a list and unit).
 
 pub mod gtin;
 mod inheritance;
+mod inherited;
 mod policy;
 mod price;
 mod price_list;
@@ -18,6 +19,7 @@ mod variant;
 
 pub(crate) use inheritance::value_of;
 pub use inheritance::{Caller, Overridden, Overrides, PRODUCTS};
+pub use inherited::{Cause, Compared, InheritedChange, Known, Step, Timeline, What};
 pub use policy::{POLICIES_MAX, PolicySet, SetPolicy, Standing};
 pub use price::{CLOCK_SKEW_S_MAX, Change, Line, PRICES_SCHEDULED_MAX, Point, SetPrice, Source};
 pub use price_list::{Kind, NewPriceList, PriceList, REVISION as PRICE_LIST_REVISION};

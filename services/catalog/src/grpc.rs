@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use events::InProcess;
 use journal::{Env, SharedStore};
 use proto::catalog::v1::catalog_service_server::{CatalogService, CatalogServiceServer};
 use proto::catalog::v1::inheritance_service_server::{InheritanceService, InheritanceServiceServer};
@@ -11,19 +12,21 @@ use proto::catalog::v1::{
     ClearProductOverridesRequest, CreatePriceListRequest, CreateProductRequest, CreatePublicationRequest,
     CreateVariantRequest, ExplainProductRequest, ExplainProductResponse, GetInheritancePoliciesRequest,
     GetInheritancePoliciesResponse, GetPriceListRequest, GetPriceRequest, GetProductRequest,
-    GetPublicationRequest, GetVariantRequest, InheritancePolicy, ListPriceChangesRequest,
-    ListPriceChangesResponse, ListPriceListsRequest, ListPriceListsResponse, ListProductsRequest,
-    ListProductsResponse, ListPublicationsRequest, ListPublicationsResponse, ListUnitsRequest,
-    ListUnitsResponse, ListVariantsRequest, ListVariantsResponse, PreviewPublicationRequest,
-    PreviewPublicationResponse, Price, PriceChange, PriceList, Product, ProductVisibility, Publication,
-    RollBackPublicationRequest, SetInheritancePolicyRequest, SetPriceRequest, SetProductVisibilityRequest,
-    SetUnitConversionRequest, UpdateProductRequest, UpdateVariantRequest, Variant, product_result,
+    GetPublicationRequest, GetVariantRequest, InheritancePolicy, ListInheritedChangesRequest,
+    ListInheritedChangesResponse, ListPriceChangesRequest, ListPriceChangesResponse, ListPriceListsRequest,
+    ListPriceListsResponse, ListProductsRequest, ListProductsResponse, ListPublicationsRequest,
+    ListPublicationsResponse, ListUnitsRequest, ListUnitsResponse, ListVariantsRequest, ListVariantsResponse,
+    PreviewPublicationRequest, PreviewPublicationResponse, Price, PriceChange, PriceList, Product,
+    ProductVisibility, Publication, RollBackPublicationRequest, SetInheritancePolicyRequest, SetPriceRequest,
+    SetProductVisibilityRequest, SetUnitConversionRequest, UpdateProductRequest, UpdateVariantRequest,
+    Variant, product_result,
 };
 use rpc::{System, Transport};
 use tonic::{Request, Response, Status};
 
 use crate::app::{CHANGES_MAX, Catalog};
 use crate::convert;
+use crate::tasks::Follower;
 
 /// Largest request, in bytes: a batch of a thousand products with long descriptions.
 const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -35,13 +38,13 @@ type Answer<T> = Result<Response<T>, Status>;
 
 /// The catalogue behind its gRPC interface.
 pub struct Service {
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
 }
 
 impl Service {
     /// Makes the service over its store.
     pub fn new(store: SharedStore, env: Arc<dyn Env>) -> Arc<Service> {
-        Arc::new(Service { catalog: Catalog::new(store, env) })
+        Arc::new(Service { catalog: Arc::new(Catalog::new(store, env)) })
     }
 
     /// Products and prices, to be mounted behind a guard.
@@ -54,9 +57,16 @@ impl Service {
         PublicationServiceServer::from_arc(Arc::clone(self)).max_decoding_message_size(REQUEST_BYTES_MAX)
     }
 
-    /// Tells where the tenant service is, which is asked for the tree of businesses: `system` needs [`NEEDS`].
-    pub fn ask_tenant(&self, transport: Transport, system: System) {
-        self.catalog.tree.ask(transport, system);
+    /// Tells where the tenant service is, which is asked for the tree of businesses: for callers as `system`, for
+    /// the follower as `own`; both need [`NEEDS`].
+    pub fn ask_tenant(&self, transport: Transport, system: System, own: System) {
+        self.catalog.tree.ask(transport, system, own);
+    }
+
+    /// What tells businesses of changes above them: it hears of them on the bus of this service's store, or, if that
+    /// does not tell what changed, looks at all heads again and again.
+    pub fn follower(&self, bus: Option<&Arc<InProcess>>) -> Follower {
+        Follower::new(Arc::clone(&self.catalog), bus)
     }
 
     /// What is inherited, to be mounted behind a guard.
@@ -276,6 +286,16 @@ impl InheritanceService for Service {
         let (id, field, at) = convert::explain(&request).map_err(rpc::status)?;
         let found = self.catalog.explain_product(&ctx, id, field, at).await.map_err(rpc::status)?;
         Ok(Response::new(convert::explained(&found)))
+    }
+
+    async fn list_inherited_changes(
+        &self,
+        request: Request<ListInheritedChangesRequest>,
+    ) -> Answer<ListInheritedChangesResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let (product, after, page) = convert::list_inherited_changes(request).map_err(rpc::status)?;
+        let found = self.catalog.list_inherited_changes(&ctx, product, after, &page).await;
+        Ok(Response::new(convert::inherited_changes(&found.map_err(rpc::status)?)))
     }
 }
 

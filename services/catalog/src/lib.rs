@@ -1,7 +1,7 @@
 //! Products, variants, units, barcodes, price lists.
 //!
 //! Reading order: [`domain`] (the rules), `app` (the use cases), `records` (what is stored), `convert`
-//! (every field check), `grpc`, [`Error`].
+//! (every field check), `grpc`, `source`, `sink` and [`tasks`](Follower) (what runs beside requests), [`Error`].
 
 mod app;
 mod convert;
@@ -9,7 +9,11 @@ pub mod domain;
 mod error;
 mod grpc;
 mod records;
+mod sink;
+mod source;
+mod tasks;
 
 pub use error::Error;
 pub use grpc::{NEEDS, Service};
 pub use records::{describe, verify_aggregate};
+pub use tasks::{Follower, Running};

@@ -1,12 +1,15 @@
 //! What is stored: partitions, row keys, index numbers, claim kinds, format versions, codecs.
 //!
-//! Four kinds of aggregates share the store of the service: [`ProductRecord`] (a product with its variants and
+//! Five kinds of aggregates share the store of the service: [`ProductRecord`] (a product with its variants and
 //! what businesses below its owner say), [`PriceListRecord`], [`PriceRecord`] (the prices of a variant in a
-//! list), [`PoliciesRecord`] (what businesses of a tenant let those below them say).
+//! list), [`PoliciesRecord`] (what businesses of a tenant let those below them say), [`InheritedRecord`] (what businesses
+//! hear of changes above them, and how far those have been followed).
 
 mod codec;
 pub mod describe;
 mod editions;
+mod inherited;
+mod inherited_codec;
 mod overrides;
 mod policies;
 mod price;
@@ -24,6 +27,11 @@ use crate::Error;
 use crate::domain::VariantDetails;
 
 pub(crate) use editions::{publication_of, publications_key, read_edition};
+pub(crate) use inherited::{
+    Command as InheritedCommand, Due, Event as InheritedEvent, Follow, InheritedRecord, Moved, Place,
+    UnderWay, following, heard_prefix, heard_seq, inherited, is_followed, position_row, read_due,
+    spoken_aggregate,
+};
 pub(crate) use overrides::{businesses, index_prefix};
 pub(crate) use policies::PoliciesRecord;
 pub(crate) use price::{PriceRecord, index_after, seq_of};
@@ -42,6 +50,8 @@ pub(crate) mod kind {
     pub(crate) const PRICE: u8 = 3;
     /// The policies of all businesses of a tenant.
     pub(crate) const POLICIES: u8 = 4;
+    /// What a business hears of changes above it, or how far those of a tenant have been followed.
+    pub(crate) const INHERITED: u8 = 5;
 }
 
 /// Numbers of indexes; append-only.
@@ -62,6 +72,15 @@ pub(crate) mod index {
     /// Publications, oldest first: key = business and publication id, aggregate = a product that it changes, value =
     /// what it says about that and how far it has come. Serves lists, and finds the products of a publication.
     pub(crate) const PUBLICATIONS: u16 = 6;
+    /// Products that businesses below their owners speak about, as far as they have been followed: key = group of
+    /// fields and aggregate, no value. Serves what a policy may change.
+    pub(crate) const SPOKEN: u16 = 7;
+    /// Moments at which policies begin to count: key = moment and group of fields, no value. Serves the follower.
+    pub(crate) const DUE: u16 = 8;
+    /// What businesses hear of a product: key = product, business and sequence, no value. Serves lists.
+    pub(crate) const HEARD: u16 = 9;
+    /// Products and policies that cannot be followed until a person looks: key = aggregate, no value.
+    pub(crate) const PARKED: u16 = 10;
 }
 
 /// Kinds of unique values; append-only.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use audit::witness::{LocalWitness, Memory};
 use audit::{Describe, Source};
+use events::InProcess;
 use gateway::Gateway;
 use journal::feed::FeedStore;
 use journal::{Env, SharedStore, SystemEnv};
@@ -69,6 +70,8 @@ pub struct Platform {
     pub tenant: tenant::Service,
     /// The audit service: [`audit::Service::consumers`] make leaves of entries once they are started.
     pub audit: audit::Service,
+    /// Tells businesses what changed above them in the catalogue, once it is started.
+    pub follower: catalog::Follower,
     /// Signs contexts.
     pub minter: Arc<Minter>,
     /// All services.
@@ -98,7 +101,10 @@ impl Platform {
         // The key lives as long as the process: contexts never leave it.
         let minter = Arc::new(Minter::generate(Arc::clone(&clock)).map_err(|error| error.to_string())?);
         let verifier = Arc::new(Verifier::new(&[minter.public_key()], Arc::clone(&clock)));
-        let audit = audit(&parts, Arc::clone(&env));
+        // Of the catalogue both the audit log and its own follower hear.
+        let catalog_bus =
+            parts.feeds.as_ref().map(|feeds| InProcess::new("catalog", Arc::clone(&feeds.catalog)));
+        let audit = audit(&parts, catalog_bus.as_ref(), Arc::clone(&env));
         let guard = Guard::new(verifier).with_access_log(Arc::new(audit.app().clone()));
 
         let outbound = outbound::Client::new(&parts.outbound).map_err(|error| error.to_string())?;
@@ -106,8 +112,9 @@ impl Platform {
         let tenant = tenant::Service::new(parts.tenant, Arc::clone(&env), config);
         let catalog = catalog::Service::new(parts.catalog, Arc::clone(&env));
         let needs = Permissions::parse(catalog::NEEDS).ok_or("the permissions of catalog are malformed")?;
-        let system = System::new(Arc::clone(&minter), "catalog", needs);
-        catalog.ask_tenant(rpc::local(Services::new(tenant.server(&guard))), system);
+        let system = || System::new(Arc::clone(&minter), "catalog", needs.clone());
+        catalog.ask_tenant(rpc::local(Services::new(tenant.server(&guard))), system(), system());
+        let follower = catalog.follower(catalog_bus.as_ref());
         let asked = Services::new(tenant.server(&guard))
             .and(tenant.access_server(&guard))
             .and(tenant.identity_server(&guard))
@@ -135,12 +142,12 @@ impl Platform {
             version: env!("CARGO_PKG_VERSION"),
         });
         let gateway = gateway.map_err(|error| error.to_string())?;
-        Ok(Platform { tenant, audit, minter, transport, gateway, _places: places })
+        Ok(Platform { tenant, audit, follower, minter, transport, gateway, _places: places })
     }
 }
 
 /// The audit service over the journals of all services.
-fn audit(parts: &Parts, env: Arc<dyn Env>) -> audit::Service {
+fn audit(parts: &Parts, catalog: Option<&Arc<InProcess>>, env: Arc<dyn Env>) -> audit::Service {
     let feeds = parts.feeds.as_ref();
     let source = |service, store: &SharedStore, feed: Option<&Arc<dyn FeedStore>>, describe| match feed {
         Some(feed) => Source::fed(service, Arc::clone(feed), describe),
@@ -153,7 +160,10 @@ fn audit(parts: &Parts, env: Arc<dyn Env>) -> audit::Service {
         Describe { resource: stock::records::describe::resource, action: stock::records::describe::action };
     let sources = vec![
         source("tenant", &parts.tenant, feeds.map(|feeds| &feeds.tenant), tenants),
-        source("catalog", &parts.catalog, feeds.map(|feeds| &feeds.catalog), products),
+        match catalog {
+            Some(bus) => Source::heard("catalog", Arc::clone(&parts.catalog), bus.listener(), products),
+            None => Source::swept("catalog", Arc::clone(&parts.catalog), products),
+        },
         source("stock", &parts.stock, feeds.map(|feeds| &feeds.stock), items),
     ];
     let feed = feeds.map(|feeds| &feeds.audit);

@@ -61,9 +61,11 @@ async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
     };
     let admin = Admin::open(data, door);
     let consumers = platform.audit.consumers().start();
+    let follower = platform.follower.start();
     platform.gateway.set_ready(true);
     announce(args, &url, key.as_deref(), data);
     gateway::serve(listener, platform.gateway.clone(), stop).await;
+    follower.stop().await;
     consumers.stop().await;
     drop((running, admin));
     let closed = tokio::task::spawn_blocking(move || stores.close()).await;

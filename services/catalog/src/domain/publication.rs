@@ -5,6 +5,8 @@
 //! every publication has, reaches everybody: then the fields are the owner's, and what was there before is kept for
 //! taking it back. So at any time a field has one value per business, and at most one edition under way.
 
+use std::collections::BTreeSet;
+
 use calendar::Instant;
 use ids::{BusinessId, ProductId, PublicationId};
 use inherit::{Reach, Said, Value, Version, Wave, version_for};
@@ -265,6 +267,13 @@ impl Product {
                 None => put(&mut self.details, &field, Some(value)),
             }
         }
+    }
+
+    /// The fields of a publication that is remembered.
+    pub(super) fn published_fields(&self, publication: PublicationId) -> BTreeSet<&'static str> {
+        let edition = self.editions.iter().find(|edition| edition.published.publication == publication);
+        let has = |field: &&str| edition.is_some_and(|edition| edition.value(field).is_some());
+        PUBLISHED_FIELDS.into_iter().filter(has).collect()
     }
 
     /// The product as everybody would have it once a publication has reached all.

@@ -4,7 +4,9 @@ use ids::AggregateId;
 use journal::Aggregate as _;
 use journal::store::Head;
 
-use super::{PoliciesRecord, PriceListRecord, PriceRecord, ProductRecord, kind};
+use super::{
+    InheritedEvent, InheritedRecord, PoliciesRecord, PriceListRecord, PriceRecord, ProductRecord, kind,
+};
 use crate::domain::Event;
 
 /// What has this history: `prd_…`, `prl_…`; for prices their variant, `var_…`.
@@ -19,6 +21,10 @@ pub fn resource(head: &Head, _: AggregateId) -> Option<String> {
         }
         kind::PRICE => PriceRecord::from_header(header).ok()?.variant().map(|id| id.to_string()),
         kind::POLICIES => Some("inheritance_policies".to_owned()),
+        kind::INHERITED => {
+            let business = InheritedRecord::from_header(header).ok()?.business;
+            Some(business.map_or_else(|| "inheritance_follower".to_owned(), |business| business.to_string()))
+        }
         _ => None,
     }
 }
@@ -41,6 +47,10 @@ pub fn action(kind: u8, event: &[u8]) -> Option<&'static str> {
         }),
         kind::PRICE_LIST => PriceListRecord::decode(event).ok().map(|_| "catalog.price_list.created"),
         kind::PRICE => PriceRecord::decode(event).ok().map(|_| "catalog.price.set"),
+        kind::INHERITED => Some(match InheritedRecord::decode(event).ok()? {
+            InheritedEvent::Followed { .. } => "catalog.inheritance.followed",
+            InheritedEvent::Noted { .. } => "catalog.inherited_change.noted",
+        }),
         kind::POLICIES => PoliciesRecord::decode(event).ok().map(|_| "catalog.inheritance_policy.set"),
         _ => None,
     }

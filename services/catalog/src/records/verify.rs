@@ -9,7 +9,7 @@ use journal::store::{ClaimChange, Head};
 use journal::verify::Finding;
 use journal::{Aggregate, Changes, Claim, Journal, Scope, SharedStore, SystemEnv};
 
-use super::{PoliciesRecord, PriceListRecord, PriceRecord, ProductRecord, kind};
+use super::{InheritedRecord, PoliciesRecord, PriceListRecord, PriceRecord, ProductRecord, kind};
 use crate::domain::Change;
 
 /// Re-computes one aggregate of the catalogue from its entries: hash chain, header, rows, claims, index
@@ -33,6 +33,7 @@ pub async fn verify_aggregate(
             verify::<PriceRecord>(store, scope, head, |change| follows(&mut sequences, change)).await
         }
         kind::POLICIES => verify::<PoliciesRecord>(store, scope, head, |_| Ok(())).await,
+        kind::INHERITED => verify::<InheritedRecord>(store, scope, head, |_| Ok(())).await,
         other => Ok(Finding { entries: 0, faults: vec![format!("the catalogue knows no kind {other}")] }),
     }
 }
