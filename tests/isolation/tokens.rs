@@ -14,9 +14,15 @@ use crate::places;
 use crate::rest::{Answer, text};
 use crate::world::World;
 
-/// Lists that have one page here: there is one business, one part of an export, and never more than ten providers.
-const ONE_PAGE: [&str; 4] =
-    ["CheckCompleteness", "ExportAuditLog", "ListBusinesses", "ListIdentityProviders"];
+/// Lists that have one page here: there is one business with none above it, one part of an export, and never more than
+/// ten providers.
+const ONE_PAGE: [&str; 5] = [
+    "CheckCompleteness",
+    "ExportAuditLog",
+    "ListBusinesses",
+    "ListIdentityProviders",
+    "ListInheritedChanges",
+];
 
 fn lists() -> Vec<Rpc> {
     public().into_iter().filter(|rpc| rpc.input.get_field_by_name("page_token").is_some()).collect()

@@ -170,6 +170,14 @@ async fn exactly_the_affected_businesses_hear_of_a_change() {
     group.post("master", format!("/v1/products/{tea}:setVisibility"), &json!({})).await.ok(200);
     assert_eq!(group.news(seen).await, each(["north"], "VISIBILITY_SET SHOWN"));
     assert_eq!(group.news(seen).await, BTreeMap::new(), "nothing is told twice");
+
+    // All of it is in the audit log.
+    group.world.audit().await;
+    let compared = group.tenant.rest.get("/v1/auditLog/completeness").await;
+    assert!(compared["gaps"].as_array().is_none_or(Vec::is_empty), "{compared}");
+    let uri =
+        format!("/v1/auditEvents?action=catalog.inherited_change.noted&resource={}", group.ids["north"]);
+    assert_eq!(group.tenant.rest.get(uri).await["events"].as_array().map(Vec::len), Some(2));
     assert!(group.world.platform.follower.check().await.expect("it can be read").is_complete());
     group.world.close().await;
 }
@@ -213,6 +221,13 @@ async fn a_business_lists_what_it_heard() {
     assert_eq!(till.get("/v1/inheritedChanges").await["changes"].as_array().map(Vec::len), Some(10));
     let sister = till.call(Method::GET, "/v1/inheritedChanges").header("cp-business", &group.ids["west"]);
     assert!(!sister.send().await.json.to_string().contains("changes"), "a sister's are not there");
+
+    let first = group.read("east", "/v1/inheritedChanges?pageSize=2").await.ok(200).json;
+    let next = format!("/v1/inheritedChanges?pageSize=2&pageToken={}", text(&first["nextPageToken"]));
+    group.read("east", next.as_str()).await.ok(200);
+    till.call(Method::GET, next.as_str()).send().await.problem(400, "PAGE_TOKEN_INVALID");
+    group.read("east", format!("{next}&productId={tea}")).await.problem(400, "PAGE_TOKEN_INVALID");
+    group.read("east", format!("{next}&afterSequence=1")).await.problem(400, "PAGE_TOKEN_INVALID");
 
     let own = json!({"name": "Own", "variants": [{"sku": "OWN-1"}]});
     let own = group.post("west", "/v1/products", &own).await.ok(201).json;
@@ -364,6 +379,9 @@ impl Group {
     }
 }
 
+/// The product, the fields that hold something else, and whether it came or went.
+type Difference = (String, BTreeSet<String>, bool);
+
 /// HIE-9. Goal: a business hears of a change exactly when something else holds there afterwards, of each change once,
 /// and of the right fields; whether the follower looks at once or late.
 /// Method: random acts; what holds everywhere is read before and after each through the public door, which knows
@@ -374,7 +392,7 @@ async fn changes_are_heard_exactly_where_something_else_holds() {
         let group = Group::of(World::new().await, &TREE).await;
         let products = [group.product("Tea").await, group.product("Coffee").await];
         let mut random = Random(seed);
-        let mut expected: BTreeMap<&str, Vec<(String, BTreeSet<String>, bool)>> = BTreeMap::new();
+        let mut expected: BTreeMap<&str, Vec<Difference>> = BTreeMap::new();
         let mut before = group.holds(&products).await;
         for _ in 0..60 {
             let actor = group.do_something(&mut random, &products).await;

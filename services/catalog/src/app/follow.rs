@@ -225,7 +225,7 @@ impl Following<'_> {
         let mut on = self.on(stretch.aggregate, place).await?;
         for (envelope, heard) in stretch.events {
             let Heard::Product(event, at) = heard else { continue };
-            if !on.place.under_way.as_ref().is_some_and(|step| step.policies.is_none()) {
+            if on.place.under_way.as_ref().is_none_or(|step| step.policies.is_some()) {
                 self.take_policies(&mut on, at).await?;
             }
             let before = on.product.clone();

@@ -16,6 +16,7 @@ mod help;
 mod http;
 mod import;
 mod import_rows;
+mod inherited;
 mod init;
 mod interrupted;
 mod keys;
