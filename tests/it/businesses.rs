@@ -1,9 +1,12 @@
 //! A tenant with many businesses, through the public door.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use tenant::domain::QUIET_SECONDS;
 
 use crate::rest::{Answer, Rest, text};
-use crate::world::{Tenant, World};
+use crate::world::{Forward, Tenant, World};
 
 async fn create(rest: &Rest, parent: &str) -> String {
     let business =
@@ -118,7 +121,8 @@ async fn sisters_have_their_own_stock_and_see_nothing_of_each_other() {
 /// A suspended business is read and not changed, with a reason of its own; so is all below it.
 #[tokio::test]
 async fn a_suspended_business_is_read_and_not_changed() {
-    let world = World::new().await;
+    let clock = Arc::new(Forward::default());
+    let world = World::at(clock.clone()).await;
     let tenant = world.tenant("group").await;
     let sub = create(&tenant.rest, &tenant.business.to_string()).await;
     let below = create(&tenant.rest, &sub).await;
@@ -134,8 +138,11 @@ async fn a_suspended_business_is_read_and_not_changed() {
         read.send().await.ok(200);
     }
     act(&sub, "close").await.problem(409, "ILLEGAL_TRANSITION");
-    act(&below, "close").await.ok(200);
-    act(&sub, "close").await.ok(200);
+    act(&below, "suspend").await.ok(200);
+    clock.pass_seconds(QUIET_SECONDS);
+    for business in [&below, &sub] {
+        assert_eq!(act(business, "close").await.ok(200).json["status"], "CLOSED");
+    }
     act(&sub, "reactivate").await.problem(409, "ILLEGAL_TRANSITION");
     act(&tenant.business.to_string(), "close").await.problem(409, "ILLEGAL_TRANSITION");
     world.close().await;

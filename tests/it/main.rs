@@ -12,6 +12,7 @@ mod bad_input;
 mod batches;
 mod businesses;
 mod catalogue;
+mod closing;
 mod contract;
 mod door;
 mod errors;

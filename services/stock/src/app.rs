@@ -5,6 +5,7 @@ mod directory;
 mod history;
 pub(crate) mod limits;
 mod locations;
+mod on_hand;
 mod places;
 pub(crate) mod post;
 

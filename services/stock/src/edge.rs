@@ -78,6 +78,13 @@ pub(crate) fn optional_location(text: &str) -> Result<Option<LocationId>, Error>
     convert::id("location_id", text, LocationId::parse).map(Some)
 }
 
+pub(crate) fn after_variant(text: &str) -> Result<Option<ids::VariantId>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    convert::id("after_variant_id", text, ids::VariantId::parse).map(Some)
+}
+
 pub(crate) fn filter(request: &pb::ListMovementsRequest) -> Result<Filter, Error> {
     let mut v = Violations::new();
     let mut filter = Filter::default();

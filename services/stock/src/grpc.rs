@@ -203,6 +203,12 @@ impl StockService for Stock {
         let (balances, next) = page.map_err(rpc::status)?;
         Ok(Response::new(pb::ListBalancesResponse { balances, next_page_token: next.unwrap_or_default() }))
     }
+
+    async fn find_on_hand(&self, request: Request<pb::FindOnHandRequest>) -> Answer<pb::FindOnHandResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let after = edge::after_variant(&request.after_variant_id).map_err(rpc::status)?;
+        Ok(Response::new(self.find_on_hand(&ctx, after).await.map_err(rpc::status)?))
+    }
 }
 
 impl Stock {

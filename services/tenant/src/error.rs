@@ -48,6 +48,15 @@ pub enum Error {
         /// How many there may be.
         max: u64,
     },
+    /// Something is on hand in the business to be closed.
+    #[error("the business has stock: {}", some.join(", "))]
+    StockOnHand {
+        /// How much of what is where, of up to five.
+        some: Vec<String>,
+    },
+    /// The stock of the business is more than is looked through at once.
+    #[error("not all items of the business were looked at yet: ask again, and it goes on from there")]
+    StockUnknown,
     /// The status does not follow from the present one.
     #[error("{why}")]
     IllegalTransition {
@@ -163,6 +172,7 @@ impl Problem for Error {
             Error::TreeCycle
             | Error::TreeLimit { .. }
             | Error::BusinessClosed
+            | Error::StockOnHand { .. }
             | Error::IllegalTransition { .. } => Code::FailedPrecondition,
             Error::StaleRevision { .. } => Code::Aborted,
             Error::PermissionEscalation { .. }
@@ -176,7 +186,9 @@ impl Problem for Error {
             | Error::TooManyProviders { .. }
             | Error::UsersOnly => Code::FailedPrecondition,
             Error::TooManyFailures { .. } => Code::ResourceExhausted,
-            Error::Busy | Error::Dependency { .. } | Error::IssuerUnavailable => Code::Unavailable,
+            Error::Busy | Error::StockUnknown | Error::Dependency { .. } | Error::IssuerUnavailable => {
+                Code::Unavailable
+            }
             Error::KeyEnded | Error::KeyChainTooLong { .. } => Code::FailedPrecondition,
             Error::InvalidCredentials => Code::Unauthenticated,
             Error::Invalid(error) => error.code(),
@@ -192,6 +204,8 @@ impl Problem for Error {
             Error::TreeCycle => "TREE_CYCLE",
             Error::TreeLimit { .. } => "TREE_LIMIT",
             Error::BusinessClosed => "BUSINESS_CLOSED",
+            Error::StockOnHand { .. } => "STOCK_ON_HAND",
+            Error::StockUnknown => "STOCK_UNKNOWN",
             Error::PlanNotEntitled { .. } => "PLAN_NOT_ENTITLED",
             Error::IllegalTransition { .. } => "ILLEGAL_TRANSITION",
             Error::StaleRevision { .. } => reason::STALE_REVISION,
@@ -219,6 +233,7 @@ impl Problem for Error {
 
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
+            Error::StockOnHand { some } => vec![("stock", some.join(", "))],
             Error::StaleRevision { current, .. } => vec![("current", rpc::etag(*current))],
             Error::TreeLimit { limit, most } => {
                 vec![("limit", (*limit).to_owned()), ("most", most.to_string())]

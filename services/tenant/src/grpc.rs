@@ -16,7 +16,7 @@ use rpc::Ctx;
 use tonic::{Request, Response, Status};
 
 use crate::app::App;
-use crate::domain::{self, What};
+use crate::domain::What;
 use crate::{Error, convert};
 
 const UPDATE_BUSINESS: &str = "/cargopilot.tenant.v1.TenantService/UpdateBusiness";
@@ -111,21 +111,22 @@ impl TenantService for Grpc {
         let (ctx, request) = rpc::open(request)?;
         let id = convert::business_id(&request.business_id).map_err(rpc::status)?;
         let meta = self.meta(&ctx, SUSPEND_BUSINESS, &request);
-        self.change_tree(&ctx, id, What::Status(domain::Status::Suspended), meta).await
+        self.change_tree(&ctx, id, What::Suspend, meta).await
     }
 
     async fn reactivate_business(&self, request: Request<ReactivateBusinessRequest>) -> Answer<Business> {
         let (ctx, request) = rpc::open(request)?;
         let id = convert::business_id(&request.business_id).map_err(rpc::status)?;
         let meta = self.meta(&ctx, REACTIVATE_BUSINESS, &request);
-        self.change_tree(&ctx, id, What::Status(domain::Status::Active), meta).await
+        self.change_tree(&ctx, id, What::Reactivate, meta).await
     }
 
     async fn close_business(&self, request: Request<CloseBusinessRequest>) -> Answer<Business> {
         let (ctx, request) = rpc::open(request)?;
         let id = convert::business_id(&request.business_id).map_err(rpc::status)?;
         let meta = self.meta(&ctx, CLOSE_BUSINESS, &request);
-        self.change_tree(&ctx, id, What::Status(domain::Status::Closed), meta).await
+        let done = self.app.close_business(&ctx, id, meta).await.map_err(rpc::status)?;
+        Ok(rpc::respond(convert::business(done.0), done.1))
     }
 
     async fn create_api_key(&self, request: Request<CreateApiKeyRequest>) -> Answer<CreateApiKeyResponse> {

@@ -40,7 +40,7 @@ pub use grpc_operator::OperatorGrpc;
 pub use records::verify_aggregate;
 
 /// What the service needs to be permitted elsewhere.
-pub const NEEDS: [&str; 1] = ["location.read"];
+pub const NEEDS: [&str; 2] = ["location.read", "internal.tenant"];
 
 /// Largest request, in bytes.
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
@@ -57,7 +57,7 @@ impl Service {
         Service { app: App::new(store, env, config) }
     }
 
-    /// Tells where the stock service is, which is asked for locations: `system` needs [`NEEDS`]. It is asked as
+    /// Tells where the stock service is, which is asked for locations and for what is on hand: `system` needs [`NEEDS`]. It is asked as
     /// long as the answer is kept: stock asks this service, and neither may keep the other alive.
     #[must_use]
     pub fn ask_stock(&self, transport: Transport, system: System) -> Arc<Places> {

@@ -112,20 +112,25 @@ async fn internal_calls_do_not_exist_outside() {
     let world = World::new().await;
     let home = Home::new(&world, "home").await;
     let internal: Vec<Rpc> = all().into_iter().filter(|rpc| rpc.rule.http.is_none()).collect();
-    assert!(internal.iter().any(|rpc| rpc.name == "Authenticate"));
+    for name in ["Authenticate", "FindOnHand"] {
+        assert!(internal.iter().any(|rpc| rpc.name == name));
+    }
     let none = Door::new(&world, None).await;
 
     // A genuine context of the platform itself, as if it had leaked.
-    let permissions = Permissions::parse(["internal.gateway", "*"]).expect("permissions");
-    let token = world.platform.minter.mint(&Principal::platform("gateway", permissions), "tenant");
-    let context = token.header();
+    let permissions = Permissions::parse(["internal.gateway", "internal.tenant", "*"]).expect("permissions");
+    let platform = Principal::platform("gateway", permissions);
     for rpc in &internal {
         assert!(rpc.rule.permission.starts_with("internal."));
-        let credential = json!({"credential": home.tenant.key});
+        let context = world.platform.minter.mint(&platform, &rpc.rule.service).header();
+        let body = match rpc.name.as_str() {
+            "Authenticate" => json!({"credential": home.tenant.key}),
+            _ => json!({}),
+        };
         for door in [&home.door, &none] {
             for with_context in [false, true] {
-                let mut request = rpc.grpc(door, &credential);
-                let mut call = door.rest.post(&rpc.path, &credential);
+                let mut request = rpc.grpc(door, &body);
+                let mut call = door.rest.post(&rpc.path, &body);
                 if with_context {
                     request.metadata_mut().as_mut().insert(rpc::header::CONTEXT, context.clone());
                     call = call.header(rpc::header::CONTEXT, context.to_str().expect("base64"));
@@ -141,6 +146,7 @@ async fn internal_calls_do_not_exist_outside() {
         }
     }
     for rpc in public() {
+        let context = world.platform.minter.mint(&platform, &rpc.rule.service).header();
         let request = sample(&rpc, &home, "").await;
         let call = rpc.rest(&none, &request).header(rpc::header::CONTEXT, context.to_str().expect("base64"));
         call.send().await.problem(401, "UNAUTHENTICATED");

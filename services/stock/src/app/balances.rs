@@ -18,9 +18,9 @@ const LOCATIONS_MAX: usize = 10_000;
 /// Tries to read a state that nobody changes meanwhile.
 const TRIES_MAX: usize = 16;
 
-struct Snapshot {
-    item: Item,
-    balances: Vec<(LocationId, Balance)>,
+pub(super) struct Snapshot {
+    pub(super) item: Item,
+    pub(super) balances: Vec<(LocationId, Balance)>,
     seq: Seq,
     recorded_at: calendar::Instant,
     /// The balances are not all: nothing is said about the whole item.
@@ -98,7 +98,11 @@ impl Stock {
     }
 
     /// Header and balances of one moment.
-    async fn snapshot(&self, scope: Scope, only: Option<LocationId>) -> Result<Option<Snapshot>, Error> {
+    pub(super) async fn snapshot(
+        &self,
+        scope: Scope,
+        only: Option<LocationId>,
+    ) -> Result<Option<Snapshot>, Error> {
         for _ in 0..TRIES_MAX {
             let Some(view) = self.items.read(scope, |_| vec![]).await? else { return Ok(None) };
             let mut balances: Vec<_> =

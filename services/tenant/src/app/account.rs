@@ -110,7 +110,7 @@ impl App {
         let plan = (is_api && !account.has(Feature::ApiAccess, now)).then_some(Bar::PlanNotEntitled);
         let place = match tree.effective(business) {
             Status::Active => None,
-            Status::Suspended => Some(Bar::BusinessSuspended),
+            Status::Suspended | Status::Closing => Some(Bar::BusinessSuspended),
             Status::Closed => Some(Bar::BusinessClosed),
         };
         Ok([standing, plan, place].into_iter().flatten().collect())

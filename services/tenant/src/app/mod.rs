@@ -75,6 +75,8 @@ pub struct App {
     throttle: Arc<Throttle>,
     /// Weak, because the stock service asks this one: in one process neither would ever end.
     places: Arc<OnceLock<Weak<Places>>>,
+    /// How far the items of businesses were looked at that are to be closed.
+    looks: Arc<Recent<places::Looked, places::Look>>,
     issuers: Arc<Issuers>,
 }
 
@@ -97,6 +99,7 @@ impl App {
             passwords: Arc::new(Passwords::new(config.pepper)),
             throttle: Arc::default(),
             places: Arc::default(),
+            looks: Arc::new(Recent::new(places::LOOKS_MAX)),
             issuers: Arc::new(Issuers::new(config.outbound.clone())),
             accounts,
             operators,

@@ -106,8 +106,32 @@ impl App {
         Ok((placed, answer.replayed))
     }
 
-    /// Moves, suspends, reactivates or closes a business that the caller reaches. True if the answer is a
-    /// stored one.
+    /// Closes a business that the caller reaches, or puts it on the way to it: nothing may be on hand, now and once
+    /// it was quiet for [`crate::domain::QUIET_SECONDS`]. True if the answer is a stored one.
+    ///
+    /// # Errors
+    /// What [`Tree::decide`] refuses, [`Error::StockOnHand`], [`Error::StockUnknown`], the stock service, or the journal.
+    pub async fn close_business(
+        &self,
+        ctx: &Ctx,
+        business: BusinessId,
+        meta: Meta,
+    ) -> Result<(Placed, bool), Error> {
+        let (tree, looked_at) = (self.tree(ctx.tenant).await?, self.env.now());
+        let mut what = What::Close { changes: 0, looked_at };
+        let done = self.trees.find(ctx.tenant, meta.key).await?.is_some();
+        if !done
+            && !tree.may_close(business, ctx.business)?
+            && let Some((node, path)) = tree.node(business).zip(tree.path(business))
+        {
+            let looked_at = self.check_nothing_on_hand(ctx, path, node, looked_at).await?;
+            what = What::Close { changes: node.changes, looked_at };
+        }
+        self.change_tree(ctx, business, what, meta).await
+    }
+
+    /// Moves, suspends or reactivates a business that the caller reaches, or closes one that was looked at. True if
+    /// the answer is a stored one.
     ///
     /// # Errors
     /// What [`Tree::decide`] refuses, or the journal.

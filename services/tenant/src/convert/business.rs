@@ -216,6 +216,7 @@ pub(crate) fn business(placed: Placed) -> wire::Business {
     let status = match placed.status {
         Status::Active => wire::BusinessStatus::Active,
         Status::Suspended => wire::BusinessStatus::Suspended,
+        Status::Closing => wire::BusinessStatus::Closing,
         Status::Closed => wire::BusinessStatus::Closed,
     };
     let business = placed.business;

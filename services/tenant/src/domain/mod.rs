@@ -39,5 +39,5 @@ pub use provider::{NewProvider, PROVIDERS_MAX, Provider, ProviderUpdate};
 pub use role::Role;
 pub use session::Session;
 pub use state::{Directory, State, Tenant};
-pub use tree::{Change, Node, PARTS, Status, Tree, TreeEvent, What, part};
+pub use tree::{Change, Node, PARTS, QUIET_SECONDS, Status, Tree, TreeEvent, What, part};
 pub use user::{Invitation, Link, NewUser, Totp, User, UserStatus, UserUpdate};

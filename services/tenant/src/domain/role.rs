@@ -111,6 +111,7 @@ mod tests {
             ("inheritance.read", true,  false, true),
             ("inheritance.update", true, false, false),
             ("internal.gateway", false, false, false),
+            ("internal.tenant", false, false, false),
             ("key.create",       true,  false, false),
             ("key.read",         true,  false, true),
             ("key.revoke",       true,  false, false),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use calendar::Instant;
 use ids::BusinessId;
 
 use crate::Error;
@@ -11,6 +12,10 @@ use crate::domain::ApiKey;
 
 /// Parts that the nodes are stored in; a change writes one or two of them.
 pub const PARTS: u8 = 16;
+/// How long a business is not changed any more before it is closed: until then what was let in before may still be
+/// posted. Longer than a gateway believes a credential (5 s), a signed context is valid (60 s, and 5 s for clocks),
+/// and a call lasts (30 s), one after the other.
+pub const QUIET_SECONDS: i64 = 120;
 
 /// What a business may do.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -19,7 +24,9 @@ pub enum Status {
     Active,
     /// It and all below it are read and not changed, until it is active again.
     Suspended,
-    /// As suspended, for good.
+    /// As suspended, on the way to be closed: what was let in before may still arrive.
+    Closing,
+    /// As suspended, for good; nothing is on hand.
     Closed,
 }
 
@@ -30,6 +37,8 @@ pub struct Node {
     pub parent: Option<BusinessId>,
     /// What it may do by itself; those above may forbid more.
     pub status: Status,
+    /// Since when it is not active, without a break; `None` while it is.
+    pub quiet_since: Option<Instant>,
     /// How often its place or status changed since it was made.
     pub changes: u64,
 }
@@ -72,8 +81,17 @@ pub enum What {
         /// The business above.
         parent: BusinessId,
     },
-    /// The business gets a status.
-    Status(Status),
+    /// The business is suspended.
+    Suspend,
+    /// The business is active again, suspended or closing before.
+    Reactivate,
+    /// The business is closed, or on the way to it; repeated, nothing changes until [`QUIET_SECONDS`] are over.
+    Close {
+        /// [`Node::changes`] as it was when somebody began to look whether anything is on hand.
+        changes: u64,
+        /// When that was. Nothing was found.
+        looked_at: Instant,
+    },
 }
 
 /// What happened to a tree.
@@ -100,7 +118,7 @@ pub enum TreeEvent {
         /// The business above it now.
         to: BusinessId,
     },
-    /// A business was suspended, reactivated or closed.
+    /// A business was suspended, reactivated, put on the way to be closed, or closed.
     StatusChanged {
         /// Which.
         business: BusinessId,
@@ -108,6 +126,21 @@ pub enum TreeEvent {
         status: Status,
     },
 }
+
+impl Node {
+    /// The place of a new business.
+    fn below(parent: Option<BusinessId>) -> Node {
+        Node { parent, status: Status::Active, quiet_since: None, changes: 0 }
+    }
+
+    /// Whether by `at` everything had arrived that was let in while the business was active.
+    pub fn is_quiet(&self, at: Instant) -> bool {
+        self.quiet_since.is_some_and(|since| since.plus_seconds(QUIET_SECONDS) <= at)
+    }
+}
+
+/// Why the root keeps its status.
+const OF_THE_MASTER: &str = "the master business is suspended and closed with its tenant";
 
 impl Tree {
     /// Most levels, the master included.
@@ -117,7 +150,7 @@ impl Tree {
 
     /// The tree of a tenant that has no other business yet.
     pub fn of_master(master: BusinessId) -> Tree {
-        let node = Node { parent: None, status: Status::Active, changes: 0 };
+        let node = Node::below(None);
         Tree { master: Some(master), nodes: BTreeMap::from([(master, node)]), ..Tree::default() }
     }
 
@@ -153,6 +186,7 @@ impl Tree {
         let status = |id: BusinessId| self.nodes.get(&id).map_or(Status::Closed, |node| node.status);
         self.up(business).map(status).fold(Status::Active, |strictest, one| match (strictest, one) {
             (Status::Closed, _) | (_, Status::Closed) => Status::Closed,
+            (Status::Closing, _) | (_, Status::Closing) => Status::Closing,
             (Status::Suspended, _) | (_, Status::Suspended) => Status::Suspended,
             (Status::Active, Status::Active) => Status::Active,
         })
@@ -162,7 +196,8 @@ impl Tree {
     ///
     /// # Errors
     /// [`Error::NotFound`] for a business that is not within the caller's, [`Error::TreeCycle`],
-    /// [`Error::TreeLimit`], [`Error::BusinessClosed`], [`Error::IllegalTransition`].
+    /// [`Error::TreeLimit`], [`Error::BusinessClosed`], [`Error::IllegalTransition`], or
+    /// [`journal::Error::ConcurrentUpdate`] for a business that changed since somebody looked at its stock.
     pub fn decide(&self, change: &Change) -> Result<Vec<TreeEvent>, Error> {
         if self.master.is_none() {
             let mut events = vec![TreeEvent::Planted { master: change.master }];
@@ -193,47 +228,75 @@ impl Tree {
                 self.fits("levels", above + self.height(business), Tree::LEVELS_MAX)?;
                 TreeEvent::Moved { business, from, to: parent }
             }
-            What::Status(status) => {
+            What::Suspend => return self.turn(change, Status::Suspended),
+            What::Reactivate => return self.turn(change, Status::Active),
+            What::Close { changes, looked_at } => {
+                self.may_close(business, change.within)?;
                 let node = self.reached(business, change.within)?;
-                if node.status == status {
-                    return Ok(vec![]);
+                if node.status != Status::Closed && node.changes != changes {
+                    return Err(journal::Error::ConcurrentUpdate.into());
                 }
-                let illegal = |why| Err(Error::IllegalTransition { why });
-                if node.parent.is_none() {
-                    return illegal("the master business is suspended and closed with its tenant");
-                }
-                if node.status == Status::Closed {
-                    return illegal("the business is closed, for good");
-                }
-                let open = |below: &Node| below.parent == Some(business) && below.status != Status::Closed;
-                if status == Status::Closed && self.nodes.values().any(open) {
-                    return illegal("a business is closed after all that are below it");
-                }
-                TreeEvent::StatusChanged { business, status }
+                // What arrived before the end of the quiet time was seen only by who looked after it.
+                return self
+                    .turn(change, if node.is_quiet(looked_at) { Status::Closed } else { Status::Closing });
             }
         };
         Ok(vec![event])
     }
 
-    /// Changes the tree as the event says. Cannot fail.
-    pub fn evolve(&mut self, event: TreeEvent) {
+    /// Decides whether a business may be closed, but for what is on hand. True if it is already.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] or [`Error::IllegalTransition`].
+    pub fn may_close(&self, business: BusinessId, within: BusinessId) -> Result<bool, Error> {
+        let node = self.reached(business, within)?;
+        let illegal = |why| Err(Error::IllegalTransition { why });
+        if node.parent.is_none() {
+            return illegal(OF_THE_MASTER);
+        }
+        let open = |below: &Node| below.parent == Some(business) && below.status != Status::Closed;
+        if self.nodes.values().any(open) {
+            return illegal("a business is closed after all that are below it");
+        }
+        Ok(node.status == Status::Closed)
+    }
+
+    /// Decides a change of status, whatever lies below.
+    fn turn(&self, change: &Change, status: Status) -> Result<Vec<TreeEvent>, Error> {
+        let business = change.business;
+        let node = self.reached(business, change.within)?;
+        if node.status == status || (node.status, status) == (Status::Closed, Status::Closing) {
+            return Ok(vec![]);
+        }
+        let illegal = |why| Err(Error::IllegalTransition { why });
+        match (node.parent, node.status) {
+            (None, _) => illegal(OF_THE_MASTER),
+            (_, Status::Closed) => illegal("the business is closed, for good"),
+            _ => Ok(vec![TreeEvent::StatusChanged { business, status }]),
+        }
+    }
+
+    /// Changes the tree as the event of `at` says. Cannot fail.
+    pub fn evolve(&mut self, event: TreeEvent, at: Instant) {
         let (business, node) = match event {
             TreeEvent::Planted { master } => {
                 self.master = Some(master);
                 self.loaded = (0..PARTS).collect();
                 self.changed.clone_from(&self.loaded);
-                (master, Node { parent: None, status: Status::Active, changes: 0 })
+                (master, Node::below(None))
             }
-            TreeEvent::Added { business, parent } => {
-                (business, Node { parent: Some(parent), status: Status::Active, changes: 0 })
-            }
+            TreeEvent::Added { business, parent } => (business, Node::below(Some(parent))),
             TreeEvent::Moved { business, to, .. } => {
                 let Some(node) = self.nodes.get(&business) else { return };
                 (business, Node { parent: Some(to), changes: node.changes + 1, ..node.clone() })
             }
             TreeEvent::StatusChanged { business, status } => {
                 let Some(node) = self.nodes.get(&business) else { return };
-                (business, Node { status, changes: node.changes + 1, ..node.clone() })
+                let quiet_since = match status {
+                    Status::Active => None,
+                    Status::Suspended | Status::Closing | Status::Closed => node.quiet_since.or(Some(at)),
+                };
+                (business, Node { status, quiet_since, changes: node.changes + 1, ..node.clone() })
             }
         };
         self.changed.insert(part(business));
@@ -250,7 +313,7 @@ impl Tree {
     fn open_parent(&self, parent: BusinessId, within: BusinessId) -> Result<usize, Error> {
         self.reached(parent, within)?;
         match self.effective(parent) {
-            Status::Closed => Err(Error::BusinessClosed),
+            Status::Closing | Status::Closed => Err(Error::BusinessClosed),
             Status::Active | Status::Suspended => Ok(self.up(parent).count()),
         }
     }
@@ -291,11 +354,21 @@ mod tests {
         BusinessId::from_bytes(bytes)
     }
 
+    fn at(second: i64) -> Instant {
+        Instant::from_unix_micros(1_780_000_000_000_000).plus_seconds(second)
+    }
+
+    /// Nothing was found, a long time after.
+    fn close(tree: &Tree, business: u16) -> What {
+        let changes = tree.node(id(business)).map_or(0, |node| node.changes);
+        What::Close { changes, looked_at: at(QUIET_SECONDS) }
+    }
+
     /// Does what is asked, as the journal does.
     fn ask(tree: &mut Tree, within: u16, business: u16, what: What) -> Result<usize, Error> {
         let change = Change { master: id(0), within: id(within), business: id(business), what };
         let events = tree.decide(&change)?;
-        events.iter().for_each(|event| tree.evolve(*event));
+        events.iter().for_each(|event| tree.evolve(*event, at(0)));
         Ok(events.len())
     }
 
@@ -342,33 +415,61 @@ mod tests {
         check(1, 3, to(2),                              &not_found);
         check(1, 3, to(0),                              &not_found);
         check(1, 9, What::Add { parent: id(2) },        &not_found);
-        check(1, 0, What::Status(Status::Suspended),    &not_found);
+        check(1, 0, What::Suspend,                      &not_found);
     }
 
     #[test]
     fn a_business_is_closed_after_those_below_it_and_for_good() {
         let mut tree = sample();
-        let closed = What::Status(Status::Closed);
         let illegal = |done| matches!(done, Err(Error::IllegalTransition { .. }));
-        assert!(illegal(ask(&mut tree, 0, 1, closed)));
-        assert!(illegal(ask(&mut tree, 0, 0, What::Status(Status::Suspended))));
+        let what = close(&tree, 1);
+        assert!(illegal(ask(&mut tree, 0, 1, what)));
+        assert!(illegal(ask(&mut tree, 0, 0, What::Suspend)));
         for business in [4, 3, 1] {
-            assert_eq!(ask(&mut tree, 0, business, closed), Ok(1));
+            for status in [Status::Closing, Status::Closed] {
+                let what = close(&tree, business);
+                assert_eq!(ask(&mut tree, 0, business, what), Ok(1));
+                assert_eq!(tree.effective(id(business)), status);
+            }
+            let what = close(&tree, business);
+            assert_eq!(ask(&mut tree, 0, business, what), Ok(0), "it is done");
         }
-        assert!(illegal(ask(&mut tree, 0, 1, What::Status(Status::Active))));
+        assert!(illegal(ask(&mut tree, 0, 1, What::Reactivate)));
         assert_eq!(add(&mut tree, 9, 1), Err(Error::BusinessClosed));
         assert_eq!(ask(&mut tree, 0, 2, What::Move { parent: id(1) }), Err(Error::BusinessClosed));
         assert_eq!(ask(&mut tree, 0, 1, What::Move { parent: id(2) }), Err(Error::BusinessClosed));
     }
 
+    /// What was let in before lands in the quiet time: who looked before its end, or at another state, closes nothing.
+    #[test]
+    fn a_business_is_quiet_before_it_is_closed() {
+        let mut tree = sample();
+        let status = |tree: &Tree| tree.effective(id(4));
+        let what = |changes, second| What::Close { changes, looked_at: at(second) };
+        assert_eq!(ask(&mut tree, 0, 4, What::Suspend), Ok(1));
+        assert_eq!(ask(&mut tree, 0, 4, what(1, QUIET_SECONDS - 1)), Ok(1));
+        assert_eq!(status(&tree), Status::Closing);
+        assert_eq!(ask(&mut tree, 0, 4, what(2, QUIET_SECONDS - 1)), Ok(0), "it is on its way already");
+        assert_eq!(add(&mut tree, 9, 4), Err(Error::BusinessClosed), "a child would keep it open");
+        let concurrent = Err(Error::Journal(journal::Error::ConcurrentUpdate));
+        assert_eq!(ask(&mut tree, 0, 4, what(1, QUIET_SECONDS)), concurrent);
+
+        assert_eq!(ask(&mut tree, 0, 4, What::Reactivate), Ok(1));
+        assert_eq!(ask(&mut tree, 0, 4, what(2, QUIET_SECONDS)), concurrent, "it was active meanwhile");
+        assert_eq!(ask(&mut tree, 0, 4, what(3, QUIET_SECONDS)), Ok(1));
+        assert_eq!(status(&tree), Status::Closing, "the time begins anew");
+        assert_eq!(ask(&mut tree, 0, 4, what(4, QUIET_SECONDS)), Ok(1));
+        assert_eq!(status(&tree), Status::Closed);
+    }
+
     #[test]
     fn what_is_above_decides_too() {
         let mut tree = sample();
-        ask(&mut tree, 0, 1, What::Status(Status::Suspended)).unwrap();
+        ask(&mut tree, 0, 1, What::Suspend).unwrap();
         let found = [0, 1, 2, 3, 4].map(|business| tree.effective(id(business)));
         let (active, suspended) = (Status::Active, Status::Suspended);
         assert_eq!(found, [active, suspended, active, suspended, suspended]);
-        ask(&mut tree, 0, 1, What::Status(Status::Active)).unwrap();
+        ask(&mut tree, 0, 1, What::Reactivate).unwrap();
         assert_eq!(tree.effective(id(4)), Status::Active);
     }
 
@@ -407,6 +508,54 @@ mod tests {
                 prop_assert_eq!(path[0], id(0));
                 prop_assert_eq!(path.last(), Some(business));
                 prop_assert!(path.len() <= Tree::LEVELS_MAX);
+            }
+        }
+
+        /// Goal: no closed business has stock, and nothing arrives in one.
+        /// Method: postings are let in by what was true up to 5 s ago, and land up to 95 s later; somebody looks at
+        /// the stock and closes some time after; others suspend and reactivate.
+        #[test]
+        fn nothing_is_on_hand_in_a_closed_business(
+            steps in proptest::collection::vec((0u8..12, 0i64..60, 0i64..=5, 0i64..=95), 0..60),
+        ) {
+            let mut tree = sample();
+            let (mut now, mut on_hand, mut under_way, mut looked) = (0, 0, vec![], None);
+            let mut was_active = vec![(0, true)];
+            for (step, seconds, believed, lasting) in steps {
+                let what = match step {
+                    0 => Some(What::Suspend),
+                    1 => Some(What::Reactivate),
+                    2 | 3 => looked.take().map(|(changes, second)| What::Close { changes, looked_at: at(second) }),
+                    4 | 5 => {
+                        let changes = tree.node(id(4)).unwrap().changes;
+                        looked = (on_hand == 0).then_some((changes, now));
+                        None
+                    }
+                    6..=8 => {
+                        let then = was_active.iter().rev().find(|(since, _)| *since <= now - believed);
+                        if then.is_none_or(|(_, active)| *active) {
+                            under_way.push((now + lasting, if on_hand == 0 { 1 } else { -on_hand }));
+                        }
+                        None
+                    }
+                    _ => {
+                        now += seconds;
+                        under_way.retain(|(lands, quantity)| {
+                            on_hand += if *lands <= now { *quantity } else { 0 };
+                            now < *lands
+                        });
+                        None
+                    }
+                };
+                if let Some(what) = what {
+                    let change = Change { master: id(0), within: id(0), business: id(4), what };
+                    let events = tree.decide(&change).unwrap_or_default();
+                    events.iter().for_each(|event| tree.evolve(*event, at(now)));
+                    was_active.push((now, tree.effective(id(4)) == Status::Active));
+                }
+                if tree.effective(id(4)) == Status::Closed {
+                    prop_assert_eq!((on_hand, &under_way), (0, &vec![]));
+                }
             }
         }
     }

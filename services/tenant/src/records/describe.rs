@@ -66,6 +66,7 @@ pub fn action(kind: u8, event: &[u8]) -> Option<&'static str> {
             TreeEvent::Moved { .. } => "tenant.business.moved",
             TreeEvent::StatusChanged { status: Status::Active, .. } => "tenant.business.reactivated",
             TreeEvent::StatusChanged { status: Status::Suspended, .. } => "tenant.business.suspended",
+            TreeEvent::StatusChanged { status: Status::Closing, .. } => "tenant.business.closing",
             TreeEvent::StatusChanged { status: Status::Closed, .. } => "tenant.business.closed",
         }),
         KIND_OPERATOR => Some(match Operator::decode(event).ok()? {

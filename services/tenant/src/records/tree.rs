@@ -39,6 +39,9 @@ struct StoredNode {
     status: u32,
     #[prost(uint64, tag = "4")]
     changes: u64,
+    /// Microseconds; absent for an active one, and for one that was suspended before this was noted.
+    #[prost(sint64, optional, tag = "5")]
+    quiet_since_us: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -105,7 +108,11 @@ impl Aggregate for Tree {
         let [part] = key[..] else { return Err(damage("a part of a tree has a number")) };
         for node in StoredPart::decode(value.unwrap_or_default())?.nodes {
             let parent = (!node.parent.is_empty()).then(|| read_id(node.parent)).transpose()?;
-            let place = Node { parent, status: read_status(node.status)?, changes: node.changes };
+            let status = read_status(node.status)?;
+            // Whatever was suspended before this was noted was so before this process began.
+            let quiet_since_us = node.quiet_since_us.or((status != Status::Active).then_some(0));
+            let quiet_since = quiet_since_us.map(read_instant).transpose()?;
+            let place = Node { parent, status, quiet_since, changes: node.changes };
             self.nodes.insert(read_id(node.id)?, place);
         }
         self.loaded.insert(part);
@@ -116,8 +123,8 @@ impl Aggregate for Tree {
         Tree::decide(self, change)
     }
 
-    fn evolve(&mut self, event: &TreeEvent, _: Seq, _: Instant) {
-        Tree::evolve(self, *event);
+    fn evolve(&mut self, event: &TreeEvent, _: Seq, recorded_at: Instant) {
+        Tree::evolve(self, *event, recorded_at);
     }
 
     fn project(&self, _: &TreeEvent, _: Seq, _: &mut Changes) {}
@@ -130,6 +137,7 @@ impl Aggregate for Tree {
                 parent: node.parent.map(|parent| parent.as_bytes().to_vec()).unwrap_or_default(),
                 status: status(node.status),
                 changes: node.changes,
+                quiet_since_us: node.quiet_since.map(Instant::unix_micros),
             };
             let bytes = StoredPart { nodes: own.map(node).collect() }.encode_to_vec();
             // A part without a node has no row.
@@ -196,11 +204,16 @@ fn read_id(bytes: Vec<u8>) -> Result<BusinessId, Damage> {
     Ok(BusinessId::from_bytes(fixed(bytes)?))
 }
 
+fn read_instant(micros: i64) -> Result<Instant, Damage> {
+    Instant::checked_from_unix_micros(micros).ok_or_else(|| damage("an instant is out of range"))
+}
+
 fn status(status: Status) -> u32 {
     match status {
         Status::Active => 1,
         Status::Suspended => 2,
         Status::Closed => 3,
+        Status::Closing => 4,
     }
 }
 
@@ -209,6 +222,7 @@ fn read_status(number: u32) -> Result<Status, Damage> {
         1 => Ok(Status::Active),
         2 => Ok(Status::Suspended),
         3 => Ok(Status::Closed),
+        4 => Ok(Status::Closing),
         _ => Err(damage(format_args!("status {number} of a business"))),
     }
 }
@@ -223,13 +237,17 @@ mod tests {
         any::<[u8; 16]>().prop_map(BusinessId::from_bytes)
     }
 
+    fn statuses() -> impl Strategy<Value = Status> {
+        const STATUSES: [Status; 4] = [Status::Active, Status::Suspended, Status::Closing, Status::Closed];
+        proptest::sample::select(&STATUSES[..])
+    }
+
     fn events() -> impl Strategy<Value = TreeEvent> {
-        let statuses = prop_oneof![Just(Status::Active), Just(Status::Suspended), Just(Status::Closed)];
         prop_oneof![
             ids().prop_map(|master| TreeEvent::Planted { master }),
             (ids(), ids()).prop_map(|(business, parent)| TreeEvent::Added { business, parent }),
             (ids(), ids(), ids()).prop_map(|(business, from, to)| TreeEvent::Moved { business, from, to }),
-            (ids(), statuses).prop_map(|(business, status)| TreeEvent::StatusChanged { business, status }),
+            (ids(), statuses()).prop_map(|(business, status)| TreeEvent::StatusChanged { business, status }),
         ]
     }
 
@@ -240,12 +258,20 @@ mod tests {
         }
 
         #[test]
-        fn a_tree_is_read_back(added in proptest::collection::vec(ids(), 1..100)) {
+        fn a_tree_is_read_back(
+            added in proptest::collection::vec(ids(), 1..100),
+            turned in proptest::collection::vec((any::<prop::sample::Index>(), statuses()), 0..20),
+        ) {
+            let at = Instant::from_unix_micros(1_780_000_000_000_000);
             let mut tree = Tree::default();
             let master = added[0];
-            Tree::evolve(&mut tree, TreeEvent::Planted { master });
+            Tree::evolve(&mut tree, TreeEvent::Planted { master }, at);
             for business in &added[1..] {
-                Tree::evolve(&mut tree, TreeEvent::Added { business: *business, parent: master });
+                Tree::evolve(&mut tree, TreeEvent::Added { business: *business, parent: master }, at);
+            }
+            for (which, status) in turned {
+                let business = added[which.index(added.len())];
+                Tree::evolve(&mut tree, TreeEvent::StatusChanged { business, status }, at);
             }
             let mut changes = Changes::default();
             tree.save(&mut changes);
@@ -268,7 +294,8 @@ mod tests {
     /// The largest part of the largest tree fits into a row, however ids fall.
     #[test]
     fn a_part_stays_below_the_limit_of_the_journal() {
-        let node = StoredNode { id: vec![7; 16], parent: vec![7; 16], status: 3, changes: u64::MAX };
+        let (id, parent) = (vec![7; 16], vec![7; 16]);
+        let node = StoredNode { id, parent, status: 4, changes: u64::MAX, quiet_since_us: Some(i64::MIN) };
         let node = StoredPart { nodes: vec![node] }.encoded_len();
         // Random ids: a part with three times its share does not happen.
         assert!(node * 3 * Tree::BUSINESSES_MAX / usize::from(PARTS) < journal::store::VALUE_BYTES_MAX);
