@@ -2,7 +2,7 @@
 //!
 //! In reading order: `dice` (chance from a seed), `life` (a process, its clock and its death), `net` (the stores
 //! and the weather on the way to them), `process` (all services behind their gateway), `world` (two processes,
-//! storms and calm days), `client` and `reader` and `shelf` (who works there), `call` (what a caller knows after
+//! storms and calm days), `follower` (who follows the journals), `client` and `reader` and `shelf` (who works there), `call` (what a caller knows after
 //! a call), `model` (what must be true), `run` (worlds and seeds), `bugs` (planted ones, which must be found).
 //!
 //! `SIM_SEED=7` lives through the world of one seed, `SIM_HOURS=100000` through many.
@@ -13,6 +13,7 @@ mod call;
 mod client;
 mod dice;
 mod errors;
+mod follower;
 mod life;
 mod model;
 mod net;
@@ -38,7 +39,7 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// INV-1, INV-2, INV-3, INV-6, INV-9: whatever is late, lost, repeated, full, paused or dead, what was
+/// INV-1, INV-2, INV-3, INV-6, INV-7, INV-9: whatever is late, lost, repeated, full, paused or dead, what was
 /// acknowledged is there once, what was refused is not, and everything that is shown was true.
 #[test]
 fn nothing_acknowledged_is_lost_doubled_or_wrong() {

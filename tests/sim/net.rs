@@ -88,6 +88,8 @@ pub(crate) type Changed = (usize, TenantId, AggregateId);
 
 pub(crate) struct Net {
     pub(crate) stores: [Arc<MemoryStore>; 4],
+    /// Whether processes follow the journals beside requests: in some worlds, because it costs as much as all else.
+    pub(crate) followed: bool,
     dice: Arc<Dice>,
     weather: Mutex<Weather>,
     faults: Mutex<Faults>,
@@ -104,6 +106,7 @@ impl Net {
     pub(crate) fn new(dice: Arc<Dice>) -> Net {
         Net {
             stores: std::array::from_fn(|_| Arc::new(MemoryStore::default())),
+            followed: dice.permille(250),
             dice,
             weather: Mutex::default(),
             faults: Mutex::default(),

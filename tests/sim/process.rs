@@ -15,6 +15,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 
 use crate::dice::Dice;
+use crate::follower::follow;
 use crate::life::{Clock, Life, SimEnv};
 use crate::net::{AUDIT, CATALOG, Net, Port, STOCK, TENANT};
 
@@ -47,6 +48,10 @@ impl Process {
         };
         let platform = Platform::start_in(parts, env.clone()).expect("a platform");
         platform.gateway.set_ready(true);
+        if net.followed {
+            let (consumers, follower) = (platform.audit.consumers().clone(), platform.follower.clone());
+            tokio::spawn(follow(consumers, follower, Arc::clone(&life), Arc::clone(dice)));
+        }
         Process { life, env, platform }
     }
 

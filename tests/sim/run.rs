@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::client::work;
 use crate::errors;
+use crate::follower::all_is_followed;
 use crate::net::Weather;
 use crate::world::{PROCESSES, World};
 
@@ -121,6 +122,9 @@ async fn finish(world: &World) -> Result<(), String> {
     verdict?;
     if let Some(fault) = world.fault() {
         return Err(fault);
+    }
+    if world.net.followed {
+        all_is_followed(world, &process).await?;
     }
     world.verify().await
 }
