@@ -142,11 +142,12 @@ impl Catalogue {
             .chain(operation.query.iter().map(|index| ("query", *index)))
         {
             let field = &request.fields[index];
+            let view = if place == "path" { View::Path } else { View::Input };
             let parameter = json!({
                 "name": field.json,
                 "in": place,
                 "required": place == "path" || field.options.required,
-                "schema": schemas.field_value(field, View::Input),
+                "schema": schemas.field_value(field, view),
             });
             parameters.push(described(parameter, &field.doc));
         }

@@ -15,8 +15,10 @@ pub(crate) const PROBLEM: &str = "Problem";
 /// From which side a message is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum View {
-    /// Sent: no output-only fields, no unknown ones, the required ones there.
+    /// Sent: no output-only fields, no unknown ones, the required ones there; `null` is the same as not there.
     Input,
+    /// Sent as a part of the path: never empty.
+    Path,
     /// Sent as a change: nothing is required, `null` clears.
     Patch,
     /// Received: what is always there is required.
@@ -89,8 +91,8 @@ impl<'c> Schemas<'c> {
         };
         match view {
             View::Output => name,
-            View::Input if !self.received[id] => name,
-            View::Input => name + "Input",
+            View::Input | View::Path if !self.received[id] => name,
+            View::Input | View::Path => name + "Input",
             View::Patch => name + "Patch",
         }
     }
@@ -99,7 +101,7 @@ impl<'c> Schemas<'c> {
         let (mut properties, mut required) = (Map::new(), vec![]);
         for (index, field) in message.fields.iter().enumerate() {
             let hidden = match view {
-                View::Output => false,
+                View::Output | View::Path => false,
                 View::Input => field.options.output_only,
                 View::Patch => field.options.output_only || field.options.immutable,
             };
@@ -108,14 +110,14 @@ impl<'c> Schemas<'c> {
             }
             let is_required = match view {
                 View::Patch => false,
-                View::Input => field.options.required,
+                View::Input | View::Path => field.options.required,
                 View::Output => is_always_there(field),
             };
             if is_required {
                 required.push(Value::from(field.json.clone()));
             }
             let mut schema = described(self.field_value(field, view), &field.doc);
-            if view == View::Patch && !field.options.required {
+            if view != View::Output && !field.options.required {
                 schema = nullable(schema);
             }
             properties.insert(field.json.clone(), schema);
@@ -173,7 +175,7 @@ impl<'c> Schemas<'c> {
                 let names: Vec<&str> = values.iter().map(|value| value.name.as_str()).collect();
                 json!({"type": "string", "enum": names, "x-values": values_doc(values)})
             }
-            Kind::String => string(field, view != View::Output),
+            Kind::String => string(field, view),
         }
     }
 }
@@ -183,7 +185,8 @@ fn values_doc(values: &[crate::schema::EnumValue]) -> Value {
     Value::Object(documented.map(|value| (value.name.clone(), Value::from(value.doc.clone()))).collect())
 }
 
-fn string(field: &Field, sent: bool) -> Value {
+fn string(field: &Field, view: View) -> Value {
+    let sent = view != View::Output;
     let mut schema = json!({"type": "string"});
     let decimal = "^-?[0-9]+(\\.[0-9]{1,6})?$";
     let pattern = match field.format() {
@@ -199,11 +202,14 @@ fn string(field: &Field, sent: bool) -> Value {
     };
     let reference = &field.options.reference;
     let id = (!reference.is_empty()).then(|| format!("^{reference}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"));
+    // What may be left out may be empty: to the wire it is the same.
+    let may_be_empty = sent && view != View::Path && !field.options.required;
     if let Some(pattern) = id.or(pattern) {
-        schema["pattern"] = pattern.into();
+        schema["pattern"] = if may_be_empty { format!("^$|{pattern}") } else { pattern }.into();
     }
     if !field.options.values.is_empty() {
-        schema["enum"] = field.options.values.clone().into();
+        let empty = may_be_empty.then(String::new);
+        schema["enum"] = field.options.values.iter().cloned().chain(empty).collect::<Vec<_>>().into();
     }
     if sent {
         schema["maxLength"] = field.chars_max().into();
