@@ -4,7 +4,7 @@
 //! client), `door` (REST and gRPC), `contract` (every RPC, from the descriptors: isolation, credentials,
 //! roles, headers, bad fields, repeats), `speaker` and `shop` (the same words over REST and gRPC), then
 //! stories: `story`, `valuation`, `ledger`, `batches`, `paging`, `prices`, `catalogue`, `bad_input`, `tenants`,
-//! `races`, `pages`, `audit`, `people`, `limits`, `publications`, `inherited_changes`, `logins` (with an `issuer`), `jwt` (tokens that are
+//! `races`, `pages`, `audit`, `people`, `limits`, `publications`, `inherited_changes`, `own_prices`, `logins` (with an `issuer`), `jwt` (tokens that are
 //! none). `errors` fails a test when an error is logged.
 
 mod audit;
@@ -22,6 +22,7 @@ mod jwt;
 mod ledger;
 mod limits;
 mod logins;
+mod own_prices;
 mod pages;
 mod paging;
 mod people;

@@ -45,7 +45,7 @@ pub(crate) use list_variants::Filter;
 pub(crate) use mutation::{Mutation, NewIds};
 pub(crate) use page::{Page, PageRequest};
 pub(crate) use publications::{CHANGES_MAX, NewPublication, Preview, Publication};
-pub(crate) use set_price::NewPrice;
+pub(crate) use set_price::{Cleared, NewPrice};
 use tree::Tree;
 
 /// Aggregates that one list reads at a time.

@@ -22,8 +22,8 @@ pub(crate) use inheritance::{
 };
 pub(crate) use inherited::{inherited_changes, list_inherited_changes};
 pub(crate) use price::{
-    create_price_list, get_price, list_price_changes, price, price_change, price_changes, price_list,
-    price_list_id, price_lists, set_price,
+    clear_price, cleared, create_price_list, get_price, list_price_changes, price, price_change,
+    price_changes, price_list, price_list_id, price_lists, set_price,
 };
 pub(crate) use product::{
     batch_create, create_product, product, product_id, products, results, update_product,

@@ -21,7 +21,10 @@ pub(crate) use inheritance::value_of;
 pub use inheritance::{Caller, Overridden, Overrides, PRODUCTS};
 pub use inherited::{Cause, Compared, InheritedChange, Known, Step, Timeline, What};
 pub use policy::{POLICIES_MAX, PolicySet, SetPolicy, Standing};
-pub use price::{CLOCK_SKEW_S_MAX, Change, Line, PRICES_SCHEDULED_MAX, Point, SetPrice, Source};
+pub use price::{
+    CLOCK_SKEW_S_MAX, Change, ClearPrice, Line, Lines, PRICE_LISTS, PRICES_SCHEDULED_MAX, Point,
+    PriceCommand, SetPrice, Source,
+};
 pub use price_list::{Kind, NewPriceList, PriceList, REVISION as PRICE_LIST_REVISION};
 pub use product::{Command, Details, DetailsChange, Event, NewProduct, Product, Status, check_batch};
 pub use publication::{EDITIONS_MAX, Edition, Progress, Publish, Published};
@@ -30,6 +33,14 @@ pub(crate) use variant::DUPLICATE;
 pub use variant::{
     Barcode, Conversion, NewVariant, Symbology, UnitFactor, Variant, VariantChange, VariantDetails,
 };
+
+/// Everything that is inherited. Names of groups are unique over all of it.
+pub const SCHEMAS: [&inherit::Schema; 2] = [&PRODUCTS, &PRICE_LISTS];
+
+/// The schema that has a group of this name, and the group.
+pub(crate) fn group(name: &str) -> Option<(&'static inherit::Schema, &'static inherit::Group)> {
+    SCHEMAS.into_iter().find_map(|schema| Some((schema, schema.group(name)?)))
+}
 
 /// Most variants of a product, archived ones included.
 pub const VARIANTS_MAX: usize = 200;

@@ -8,18 +8,18 @@ use proto::catalog::v1::catalog_service_server::{CatalogService, CatalogServiceS
 use proto::catalog::v1::inheritance_service_server::{InheritanceService, InheritanceServiceServer};
 use proto::catalog::v1::publication_service_server::{PublicationService, PublicationServiceServer};
 use proto::catalog::v1::{
-    AdvancePublicationRequest, BatchCreateProductsRequest, BatchCreateProductsResponse,
-    ClearProductOverridesRequest, CreatePriceListRequest, CreateProductRequest, CreatePublicationRequest,
-    CreateVariantRequest, ExplainProductRequest, ExplainProductResponse, GetInheritancePoliciesRequest,
-    GetInheritancePoliciesResponse, GetPriceListRequest, GetPriceRequest, GetProductRequest,
-    GetPublicationRequest, GetVariantRequest, InheritancePolicy, ListInheritedChangesRequest,
-    ListInheritedChangesResponse, ListPriceChangesRequest, ListPriceChangesResponse, ListPriceListsRequest,
-    ListPriceListsResponse, ListProductsRequest, ListProductsResponse, ListPublicationsRequest,
-    ListPublicationsResponse, ListUnitsRequest, ListUnitsResponse, ListVariantsRequest, ListVariantsResponse,
-    PreviewPublicationRequest, PreviewPublicationResponse, Price, PriceChange, PriceList, Product,
-    ProductVisibility, Publication, RollBackPublicationRequest, SetInheritancePolicyRequest, SetPriceRequest,
-    SetProductVisibilityRequest, SetUnitConversionRequest, UpdateProductRequest, UpdateVariantRequest,
-    Variant, product_result,
+    AdvancePublicationRequest, BatchCreateProductsRequest, BatchCreateProductsResponse, ClearPriceRequest,
+    ClearPriceResponse, ClearProductOverridesRequest, CreatePriceListRequest, CreateProductRequest,
+    CreatePublicationRequest, CreateVariantRequest, ExplainProductRequest, ExplainProductResponse,
+    GetInheritancePoliciesRequest, GetInheritancePoliciesResponse, GetPriceListRequest, GetPriceRequest,
+    GetProductRequest, GetPublicationRequest, GetVariantRequest, InheritancePolicy,
+    ListInheritedChangesRequest, ListInheritedChangesResponse, ListPriceChangesRequest,
+    ListPriceChangesResponse, ListPriceListsRequest, ListPriceListsResponse, ListProductsRequest,
+    ListProductsResponse, ListPublicationsRequest, ListPublicationsResponse, ListUnitsRequest,
+    ListUnitsResponse, ListVariantsRequest, ListVariantsResponse, PreviewPublicationRequest,
+    PreviewPublicationResponse, Price, PriceChange, PriceList, Product, ProductVisibility, Publication,
+    RollBackPublicationRequest, SetInheritancePolicyRequest, SetPriceRequest, SetProductVisibilityRequest,
+    SetUnitConversionRequest, UpdateProductRequest, UpdateVariantRequest, Variant, product_result,
 };
 use rpc::{System, Transport};
 use tonic::{Request, Response, Status};
@@ -209,7 +209,17 @@ impl CatalogService for Service {
         let mutation = self.catalog.mutation(&ctx, "SetPrice", &request);
         let new = convert::set_price(request).map_err(rpc::status)?;
         let saved = self.catalog.set_price(&ctx, &mutation, new).await.map_err(rpc::status)?;
-        Ok(rpc::respond(convert::price_change(&saved.value), saved.replayed))
+        let (list, change) = &saved.value;
+        Ok(rpc::respond(convert::price_change(list, change), saved.replayed))
+    }
+
+    async fn clear_price(&self, request: Request<ClearPriceRequest>) -> Answer<ClearPriceResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let mutation = self.catalog.mutation(&ctx, "ClearPrice", &request);
+        let (line, reason) = convert::clear_price(request).map_err(rpc::status)?;
+        let saved = self.catalog.clear_price(&ctx, &mutation, line, reason).await.map_err(rpc::status)?;
+        let (list, cleared) = &saved.value;
+        Ok(rpc::respond(convert::cleared(list, cleared), saved.replayed))
     }
 
     async fn get_price(&self, request: Request<GetPriceRequest>) -> Answer<Price> {
@@ -224,10 +234,10 @@ impl CatalogService for Service {
         request: Request<ListPriceChangesRequest>,
     ) -> Answer<ListPriceChangesResponse> {
         let (ctx, request) = rpc::open(request)?;
-        let (list, variant, unit) = convert::list_price_changes(&request).map_err(rpc::status)?;
+        let (line, business) = convert::list_price_changes(&request).map_err(rpc::status)?;
         let page = convert::page(request.page_size, request.page_token);
         let found =
-            self.catalog.list_price_changes(&ctx, list, variant, unit, &page).await.map_err(rpc::status)?;
+            self.catalog.list_price_changes(&ctx, line, business, &page).await.map_err(rpc::status)?;
         Ok(Response::new(convert::price_changes(&found)))
     }
 }

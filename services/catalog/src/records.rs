@@ -20,7 +20,7 @@ mod product_codec;
 mod tests;
 mod verify;
 
-use ids::{AggregateId, PriceListId, ProductId, RandomPart, VariantId};
+use ids::{AggregateId, BusinessId, PriceListId, ProductId, RandomPart, VariantId};
 use journal::Claim;
 
 use crate::Error;
@@ -34,7 +34,7 @@ pub(crate) use inherited::{
 };
 pub(crate) use overrides::{businesses, index_prefix};
 pub(crate) use policies::PoliciesRecord;
-pub(crate) use price::{PriceRecord, index_after, seq_of};
+pub(crate) use price::{AskedPrice, LineKey, PriceRecord, seq_of};
 pub(crate) use price_list::PriceListRecord;
 pub(crate) use product::{Asked, ProductRecord};
 pub(crate) use product_codec::variant_of;
@@ -66,8 +66,8 @@ pub(crate) mod index {
     /// Price changes, latest moment first: key = list, variant, unit (4 bytes, zeros behind), moment and
     /// sequence complemented; value = entry. Serves the price at a moment that has passed.
     pub(crate) const PRICES: u16 = 4;
-    /// Overrides: key = group of fields (16 bytes, zeros behind) and business, aggregate = the product, value =
-    /// path of the business. Serves what a new lock would meet.
+    /// Overrides: key = group of fields (16 bytes, zeros behind) and business, aggregate = the product or the prices,
+    /// value = path of the business. Serves what a new lock would meet.
     pub(crate) const OVERRIDES: u16 = 5;
     /// Publications, oldest first: key = business and publication id, aggregate = a product that it changes, value =
     /// what it says about that and how far it has come. Serves lists, and finds the products of a publication.
@@ -81,6 +81,8 @@ pub(crate) mod index {
     pub(crate) const HEARD: u16 = 9;
     /// Products and policies that cannot be followed until a person looks: key = aggregate, no value.
     pub(crate) const PARKED: u16 = 10;
+    /// Price changes of businesses below the owner of the list, as [`PRICES`] with the business behind the variant.
+    pub(crate) const PRICES_BELOW: u16 = 11;
 }
 
 /// Kinds of unique values; append-only.
@@ -122,10 +124,15 @@ pub(crate) fn price_list(id: PriceListId) -> AggregateId {
     price_list_partition(id.random_part())
 }
 
-/// The partition of the prices of a variant in a list: a row per unit (about 40 bytes and 40 per
-/// scheduled price), an entry per change (about 200 bytes).
-pub(crate) fn price(list: PriceListId, variant: VariantId) -> AggregateId {
-    AggregateId::derive(&[b"price", list.as_bytes(), variant.as_bytes()])
+/// The partition of the prices of a variant in a list, as its owner says them, or a business below: a row per unit
+/// (about 40 bytes and 40 per scheduled price), an entry per change (about 200 bytes).
+pub(crate) fn price(list: PriceListId, variant: VariantId, business: Option<BusinessId>) -> AggregateId {
+    match business {
+        None => AggregateId::derive(&[b"price", list.as_bytes(), variant.as_bytes()]),
+        Some(business) => {
+            AggregateId::derive(&[b"price", list.as_bytes(), variant.as_bytes(), business.as_bytes()])
+        }
+    }
 }
 
 /// The claim on a SKU.

@@ -15,7 +15,7 @@ use journal::{Actor, Keep, KeyHash, Meta, Order, Rejection, Request, Scope, Seq}
 use super::Catalog;
 use super::tree::Placed;
 use crate::Error;
-use crate::domain::{Compared, Event, InheritedChange, Known, PolicySet, Product, Step, Timeline};
+use crate::domain::{Compared, Event, InheritedChange, Known, PRODUCTS, PolicySet, Product, Step, Timeline};
 use crate::records::{self, Due, Follow, InheritedCommand, Place, UnderWay, index};
 
 /// Businesses that hear something in one commit, beside what was followed.
@@ -262,7 +262,7 @@ impl Following<'_> {
             Heard::Product(..) => None,
         });
         let (mut groups, mut due) = (BTreeSet::new(), Vec::new());
-        for policy in set {
+        for policy in set.filter(|policy| PRODUCTS.group(&policy.group).is_some()) {
             groups.insert(policy.group.clone());
             due.extend(Timeline::due(policy, self.now));
         }

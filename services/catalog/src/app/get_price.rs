@@ -1,24 +1,29 @@
+use std::collections::BTreeMap;
+
 use calendar::Instant;
-use ids::{PriceListId, VariantId};
+use ids::{BusinessId, PriceListId, VariantId};
+use inherit::Effective;
 use journal::{Order, Posted, Scope, Seq};
 use rpc::Ctx;
 
 use super::Catalog;
 use crate::Error;
-use crate::domain::{Change, PriceList, UnitRef};
-use crate::records;
+use crate::domain::{Change, Lines, PriceList, UnitRef};
+use crate::records::{self, LineKey};
 
 /// A price at a moment, and the changes that it comes from and goes to.
 #[derive(Debug)]
 pub(crate) struct PriceAt {
     pub(crate) list: PriceList,
     pub(crate) change: Posted<Change>,
-    /// The next one that is scheduled.
+    /// The next one that is scheduled: by who says what holds, or by somebody between that one and the caller.
     pub(crate) next: Option<Posted<Change>>,
+    /// Where it comes from, and the policy that decides.
+    pub(crate) origin: Effective,
 }
 
 impl Catalog {
-    /// Shows the price of a variant in a list at a moment; now when absent.
+    /// Shows the price of a variant in a list at a moment, now when absent, as it holds in the caller's business.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::PriceNotSet`].
@@ -41,36 +46,69 @@ impl Catalog {
                 unit.unwrap_or(found.product.base_unit)
             }
         };
-        let scope = Scope { tenant: ctx.tenant, aggregate: records::price(list, variant) };
-        let view =
-            self.prices.read(scope, |record| record.needs_unit(unit)).await?.ok_or(Error::PriceNotSet)?;
-        let line = view.state.line(unit).ok_or(Error::PriceNotSet)?;
+        let line = price_list.line(&ctx.path).ok_or(Error::NotFound { what: "price list" })?;
+        let (owner, policies) = (line[0], self.policies(ctx).await?);
+        let (mut lines, mut found) = (Lines::default(), BTreeMap::new());
+        for business in std::iter::once(owner).chain(Lines::speakers(line, &policies, at)) {
+            let below = Some(business).filter(|business| *business != owner);
+            let key = LineKey { list, variant, business: below, unit };
+            let (change, next) = self.said_price(ctx, key, at, now).await?;
+            if let Some(change) = &change {
+                lines.add(business, owner, &change.event);
+            }
+            found.insert(business, (change, next));
+        }
+        let origin = lines.effective(line, &policies, at).ok_or(Error::PriceNotSet)?;
+        let from = line.iter().position(|business| *business == origin.origin.business).unwrap_or(0);
+        let heard = |business: &BusinessId| found.get(business).and_then(|(_, next)| next.clone());
+        let next = line[from..].iter().filter_map(heard).min_by_key(|next| next.event.effective_at);
+        let change = found.remove(&origin.origin.business).and_then(|(change, _)| change);
+        Ok(PriceAt { list: price_list, change: change.ok_or(Error::PriceNotSet)?, next, origin })
+    }
+
+    /// What one business says about a price: the change in force at a moment, and the next one behind it.
+    async fn said_price(
+        &self,
+        ctx: &Ctx,
+        key: LineKey,
+        at: Instant,
+        now: Instant,
+    ) -> Result<(Option<Posted<Change>>, Option<Posted<Change>>), Error> {
+        let aggregate = records::price(key.list, key.variant, key.business);
+        let scope = Scope { tenant: ctx.tenant, aggregate };
+        let view = self.prices.read(scope, |record| record.needs_unit(key.unit)).await?;
+        let Some(line) = view.as_ref().and_then(|view| view.state.line(key.unit)) else {
+            return Ok((None, None));
+        };
         let change = match line.at(at) {
-            Some(point) => self.change(scope, point.seq).await?,
-            None => self.past_change(scope, list, variant, unit, at).await?,
+            Some(point) => Some(self.change(scope, point.seq).await?),
+            None => self.past_change(scope, key, at).await?,
         };
         let next = match line.next_after(at.max(now)) {
             Some(point) => Some(self.change(scope, point.seq).await?),
             None => None,
         };
-        Ok(PriceAt { list: price_list, change, next })
+        Ok((change, next))
     }
 
     /// The change that was in force at a moment before those that the line remembers.
     async fn past_change(
         &self,
         scope: Scope,
-        list: PriceListId,
-        variant: VariantId,
-        unit: UnitRef,
+        key: LineKey,
         at: Instant,
-    ) -> Result<Posted<Change>, Error> {
-        let (prefix, after) = records::index_after(list, variant, unit, at);
+    ) -> Result<Option<Posted<Change>>, Error> {
+        let (prefix, after) = key.rows_after(at);
         let first = Some((after, ids::AggregateId::from_bytes([0; 16])));
-        let rows = self.store.index(scope.tenant, records::index::PRICES, prefix, first, 1).await;
+        let rows = self.store.index(scope.tenant, key.index(), prefix, first, 1).await;
         let rows = rows.map_err(journal::Error::from)?;
-        let row = rows.first().ok_or(Error::PriceNotSet)?;
-        self.change(scope, records::seq_of(&row.value).map_err(journal::Error::from)?).await
+        match rows.first() {
+            Some(row) => {
+                let seq = records::seq_of(&row.value).map_err(journal::Error::from)?;
+                Ok(Some(self.change(scope, seq).await?))
+            }
+            None => Ok(None),
+        }
     }
 
     async fn change(&self, scope: Scope, seq: Seq) -> Result<Posted<Change>, Error> {

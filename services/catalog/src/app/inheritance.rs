@@ -10,7 +10,7 @@ use rpc::Ctx;
 
 use super::{Catalog, Mutation, Saved};
 use crate::Error;
-use crate::domain::{Caller, Command, PRODUCTS, Product, SetPolicy, Standing};
+use crate::domain::{Caller, Command, Product, SCHEMAS, SetPolicy, Standing};
 use crate::records::{self, Asked, index};
 
 /// Overrides that a lock looks at before it is refused for one of them.
@@ -115,7 +115,7 @@ impl Catalog {
     /// The overrides about a group of fields, of all businesses.
     async fn standing(&self, ctx: &Ctx, group: &str) -> Result<Vec<Standing>, Error> {
         let (mut found, mut after) = (Vec::new(), None);
-        if PRODUCTS.group(group).is_none() {
+        if crate::domain::group(group).is_none() {
             return Ok(found); // refused for that
         }
         let prefix = Bytes::from(records::index_prefix(group));
@@ -140,7 +140,7 @@ impl Catalog {
         let (policies, now) = (self.policies_on(ctx).await?, self.env.now());
         let mut found = Vec::new();
         for owner in ctx.path.iter() {
-            for group in PRODUCTS.groups {
+            for group in SCHEMAS.iter().flat_map(|schema| schema.groups) {
                 let holds = |purpose| policies.in_force(*owner, group.name, now, purpose);
                 let (read, write) = (holds(Purpose::Read), holds(Purpose::Write));
                 let same = policies.all().iter().filter(|one| one.owner == *owner && one.group == group.name);

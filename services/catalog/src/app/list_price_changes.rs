@@ -1,10 +1,10 @@
-use ids::{PriceListId, VariantId};
+use ids::{BusinessId, PriceListId, VariantId};
 use journal::{Order, Posted, Scope, Seq};
 use rpc::{Ctx, PageToken};
 
 use super::{Catalog, Page, PageRequest};
 use crate::Error;
-use crate::domain::{Change, UnitRef};
+use crate::domain::{Change, PriceList, UnitRef};
 use crate::records;
 
 /// Entries that are read at a time.
@@ -13,25 +13,33 @@ const CHUNK: usize = 500;
 const ENTRIES_MAX: usize = 5_000;
 
 impl Catalog {
-    /// Lists the changes of the price of a variant in a list, newest first.
+    /// Lists the changes of the price of a variant in a list, newest first: those of the owner of the list, or of a
+    /// business between it and the caller's, both included.
     ///
     /// # Errors
     /// [`Error::NotFound`].
     pub(crate) async fn list_price_changes(
         &self,
         ctx: &Ctx,
-        list: PriceListId,
-        variant: VariantId,
-        unit: Option<UnitRef>,
+        (list, variant, unit): (PriceListId, VariantId, Option<UnitRef>),
+        business: Option<BusinessId>,
         page: &PageRequest,
-    ) -> Result<Page<Posted<Change>>, Error> {
-        let token_scope =
-            format!("price_changes/{list}/{variant}?unit={}", unit.map_or("", |unit| unit.code));
+    ) -> Result<(PriceList, Page<Posted<Change>>), Error> {
+        let named = business.map_or(String::new(), |business| business.to_string());
+        let token_scope = format!(
+            "price_changes/{list}/{variant}?unit={}&business={named}",
+            unit.map_or("", |unit| unit.code)
+        );
         let opened = page.open(ctx, &token_scope)?;
-        self.read_price_list(ctx, list).await?;
+        let price_list = self.read_price_list(ctx, list).await?;
         self.get_variant(ctx, variant).await?;
+        let line = price_list.line(&ctx.path).ok_or(Error::NotFound { what: "price list" })?;
+        if business.is_some_and(|business| !line.contains(&business)) {
+            return Err(Error::NotFound { what: "business" });
+        }
+        let below = business.filter(|business| *business != price_list.list.business);
 
-        let scope = Scope { tenant: ctx.tenant, aggregate: records::price(list, variant) };
+        let scope = Scope { tenant: ctx.tenant, aggregate: records::price(list, variant, below) };
         let mut to = match opened.position {
             Some(position) => {
                 Seq::from_be_bytes(position.try_into().map_err(|_| rpc::Refused::PageTokenInvalid)?)
@@ -60,6 +68,6 @@ impl Catalog {
             }
         };
         let next = if full { PageToken::seal(ctx, &token_scope, &to.to_be_bytes()) } else { String::new() };
-        Ok(Page { items, next })
+        Ok((price_list, Page { items, next }))
     }
 }

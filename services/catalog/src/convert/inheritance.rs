@@ -12,7 +12,7 @@ use rpc::Ctx;
 use super::check::{self, checked, output_only};
 use super::{product, timestamp};
 use crate::app::Explained;
-use crate::domain::{DUPLICATE, PRODUCTS, Product, SetPolicy};
+use crate::domain::{DUPLICATE, PRODUCTS, Product, SCHEMAS, SetPolicy};
 
 pub(super) const REASON_MAX: usize = 500;
 const FIELDS_MAX: usize = 20;
@@ -33,16 +33,18 @@ fn wish(v: &mut Violations, policy: catalog::InheritancePolicy, ctx: &Ctx) -> Op
     output_only(v, "recorded_at", policy.recorded_at.is_some());
     output_only(v, "recorded_by", !policy.recorded_by.is_empty());
     let entity = v.required("entity_type", &policy.entity_type).map(str::to_owned);
-    if entity.is_some_and(|entity| entity != PRODUCTS.entity) {
-        v.add("entity_type", reason::UNKNOWN_VALUE, format!("must be '{}'", PRODUCTS.entity));
+    let schema = entity.as_ref().and_then(|entity| SCHEMAS.iter().find(|schema| schema.entity == entity));
+    if entity.is_some() && schema.is_none() {
+        let known: Vec<_> = SCHEMAS.iter().map(|schema| format!("'{}'", schema.entity)).collect();
+        v.add("entity_type", reason::UNKNOWN_VALUE, format!("must be {}", known.join(" or ")));
     }
     let group = v.required("field_group", &policy.field_group).map(str::to_owned);
-    if group.as_ref().is_some_and(|group| PRODUCTS.group(group).is_none()) {
-        v.add(
-            "field_group",
-            reason::UNKNOWN_VALUE,
-            "must be 'text', 'classification', 'tags' or 'lifecycle'",
-        );
+    if let (Some(schema), Some(group)) = (schema, &group)
+        && schema.group(group).is_none()
+    {
+        let known = schema.groups.iter().filter(|group| !group.fixed);
+        let known: Vec<_> = known.map(|group| format!("'{}'", group.name)).collect();
+        v.add("field_group", reason::UNKNOWN_VALUE, format!("must be one of {}", known.join(", ")));
     }
     let mode = mode(v, policy.mode);
     let named = businesses(v, "businesses", &policy.businesses);
@@ -160,7 +162,7 @@ pub(crate) fn policy(policy: &Policy) -> catalog::InheritancePolicy {
     };
     catalog::InheritancePolicy {
         business_id: policy.owner.to_string(),
-        entity_type: PRODUCTS.entity.to_owned(),
+        entity_type: crate::domain::group(&policy.group).map_or("", |(schema, _)| schema.entity).to_owned(),
         field_group: policy.group.clone(),
         mode: mode_number(policy.mode),
         reach: reach.into(),
@@ -222,16 +224,21 @@ pub(crate) fn product_with_origins(
     found: &Product,
     origins: &[(&'static str, Effective)],
 ) -> catalog::Product {
-    let origin = |(field, effective): &(&'static str, Effective)| catalog::FieldOrigin {
-        field: (*field).to_owned(),
+    let origins = origins.iter().map(|(field, effective)| origin(field, effective));
+    catalog::Product { origins: origins.collect(), ..product(found) }
+}
+
+/// Where a field comes from.
+pub(super) fn origin(field: &str, effective: &Effective) -> catalog::FieldOrigin {
+    catalog::FieldOrigin {
+        field: field.to_owned(),
         business_id: effective.origin.business.to_string(),
         revision: effective.origin.revision,
         mode: effective.ruling.mode.name().to_owned(),
         policy_business_id: effective.ruling.owner.to_string(),
         policy_version: effective.ruling.version,
         item_business_ids: effective.items.iter().map(|item| item.business.to_string()).collect(),
-    };
-    catalog::Product { origins: origins.iter().map(origin).collect(), ..product(found) }
+    }
 }
 
 type Explain = (ProductId, Option<&'static str>, Option<Instant>);

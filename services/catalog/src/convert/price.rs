@@ -10,7 +10,7 @@ use proto::catalog::v1 as catalog;
 
 use super::check::{self, TEXT_MAX, checked, output_only};
 use super::timestamp;
-use crate::app::{NewIds, NewPrice, Page, PriceAt};
+use crate::app::{Cleared, NewIds, NewPrice, Page, PriceAt};
 use crate::domain::{Change, Kind, NewPriceList, PRICE_LIST_REVISION, PriceList, UnitRef};
 
 const REASON_MAX: usize = 500;
@@ -98,6 +98,19 @@ fn amount(v: &mut Violations, text: &str) -> Option<UnitPrice> {
     Some(amount)
 }
 
+pub(crate) fn clear_price(request: catalog::ClearPriceRequest) -> Result<(Line, String), Invalid> {
+    checked(|v| {
+        let list = check::id(v, "price_list_id", &request.price_list_id, PriceListId::parse);
+        let variant = check::id(v, "variant_id", &request.variant_id, VariantId::parse);
+        let unit = check::optional_unit(v, "unit", &request.unit);
+        let reason = check::name(v, "reason", &request.reason, REASON_MAX);
+        Some(((list?, variant?, unit?), reason?))
+    })
+}
+
+/// List, variant and unit of a price.
+pub(crate) type Line = (PriceListId, VariantId, Option<UnitRef>);
+
 /// List, variant, unit and moment of a price that is asked for.
 pub(crate) type Asked = (PriceListId, VariantId, Option<UnitRef>, Option<Instant>);
 
@@ -113,12 +126,16 @@ pub(crate) fn get_price(request: &catalog::GetPriceRequest) -> Result<Asked, Inv
 
 pub(crate) fn list_price_changes(
     request: &catalog::ListPriceChangesRequest,
-) -> Result<(PriceListId, VariantId, Option<UnitRef>), Invalid> {
+) -> Result<(Line, Option<BusinessId>), Invalid> {
     checked(|v| {
         let list = check::id(v, "price_list_id", &request.price_list_id, PriceListId::parse);
         let variant = check::id(v, "variant_id", &request.variant_id, VariantId::parse);
         let unit = check::optional_unit(v, "unit", &request.unit);
-        Some((list?, variant?, unit?))
+        let business = match request.business_id.is_empty() {
+            true => None,
+            false => Some(check::id(v, "business_id", &request.business_id, BusinessId::parse)?),
+        };
+        Some(((list?, variant?, unit?), business))
     })
 }
 
@@ -150,8 +167,9 @@ pub(crate) fn price_lists(page: &Page<PriceList>) -> catalog::ListPriceListsResp
     }
 }
 
-pub(crate) fn price_change(posted: &Posted<Change>) -> catalog::PriceChange {
+pub(crate) fn price_change(list: &PriceList, posted: &Posted<Change>) -> catalog::PriceChange {
     let change = &posted.event;
+    let business = change.path.last().unwrap_or(&list.list.business);
     catalog::PriceChange {
         sequence: change.sequence,
         price_list_id: change.list.to_string(),
@@ -159,18 +177,20 @@ pub(crate) fn price_change(posted: &Posted<Change>) -> catalog::PriceChange {
         unit: change.unit.code.to_owned(),
         currency: change.currency.code().to_owned(),
         old_amount: change.old.map(UnitPrice::amount).unwrap_or_default(),
-        new_amount: change.new.amount(),
+        new_amount: change.new.map(UnitPrice::amount).unwrap_or_default(),
         effective_at: timestamp(change.effective_at),
         recorded_at: timestamp(posted.recorded_at),
         actor: Some(api::Actor { kind: posted.actor.kind.clone(), id: posted.actor.id.clone() }),
         reason: change.reason.clone(),
         source: change.source.name().to_owned(),
+        business_id: business.to_string(),
     }
 }
 
-pub(crate) fn price_changes(page: &Page<Posted<Change>>) -> catalog::ListPriceChangesResponse {
+pub(crate) fn price_changes(found: &(PriceList, Page<Posted<Change>>)) -> catalog::ListPriceChangesResponse {
+    let (list, page) = found;
     catalog::ListPriceChangesResponse {
-        changes: page.items.iter().map(price_change).collect(),
+        changes: page.items.iter().map(|change| price_change(list, change)).collect(),
         next_page_token: page.next.clone(),
     }
 }
@@ -181,9 +201,20 @@ pub(crate) fn price(found: &PriceAt) -> catalog::Price {
         price_list_id: change.list.to_string(),
         variant_id: change.variant.to_string(),
         unit: change.unit.code.to_owned(),
-        price: Some(api::Money { currency: change.currency.code().to_owned(), amount: change.new.amount() }),
+        price: change.new.map(|amount| api::Money {
+            currency: change.currency.code().to_owned(),
+            amount: amount.amount(),
+        }),
         tax_inclusive: found.list.list.tax_inclusive,
-        change: Some(price_change(&found.change)),
-        next_change: found.next.as_ref().map(price_change),
+        change: Some(price_change(&found.list, &found.change)),
+        next_change: found.next.as_ref().map(|next| price_change(&found.list, next)),
+        origin: Some(super::inheritance::origin("prices", &found.origin)),
+    }
+}
+
+pub(crate) fn cleared(list: &PriceList, cleared: &Cleared) -> catalog::ClearPriceResponse {
+    catalog::ClearPriceResponse {
+        change: cleared.change.as_ref().map(|change| price_change(list, change)),
+        price: cleared.price.as_ref().map(price),
     }
 }

@@ -112,12 +112,13 @@ impl Timeline {
         entry.map(|_| Known { policies: known.policies + 1, at })
     }
 
-    /// The policies that a step is about: those that begin to count together, or the one of an entry.
+    /// The policies about products that a step is about: those that begin to count together, or the one of an entry.
     pub fn begun(&self, before: Known, after: Known) -> Vec<&Policy> {
         let known = self.first(before.policies);
+        let about = |policy: &&Policy| PRODUCTS.group(&policy.group).is_some();
         match self.first(after.policies).get(known.len()) {
-            Some(entry) => vec![entry],
-            None => known.iter().filter(|policy| Some(moment(policy)) == after.at).collect(),
+            Some(entry) => Some(entry).filter(about).into_iter().collect(),
+            None => known.iter().filter(|policy| Some(moment(policy)) == after.at).filter(about).collect(),
         }
     }
 
@@ -143,7 +144,7 @@ impl Timeline {
 
     /// Whether what policies say about a group can matter to a product.
     pub fn matters(&self, product: &Product, group: &str) -> bool {
-        self.is_local(group) || product.groups_said().contains(group)
+        PRODUCTS.group(group).is_some() && (self.is_local(group) || product.groups_said().contains(group))
     }
 
     /// Whether any policy can matter to a product.

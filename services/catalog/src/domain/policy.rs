@@ -1,11 +1,10 @@
-//! What businesses let those below them say about products. One aggregate for all businesses of a tenant.
+//! What businesses let those below them say about products and prices. One aggregate for all businesses of a tenant.
 
 use calendar::Instant;
 use ids::BusinessId;
 use inherit::{Existing, Mode, Policies, Policy, Reach, Refused};
 use problem::{Invalid, reason};
 
-use super::PRODUCTS;
 use crate::Error;
 
 /// Most versions of one policy.
@@ -49,7 +48,7 @@ impl SetPolicy {
     /// # Errors
     /// [`Error::Invalid`], [`Error::OverridesExist`], [`Error::LimitReached`].
     pub fn decide(&self, policies: &Policies, now: Instant) -> Result<PolicySet, Error> {
-        let Some(group) = PRODUCTS.group(&self.group) else {
+        let Some((_, group)) = super::group(&self.group) else {
             let detail = format!("'{}' is no group of fields", self.group);
             return Err(Invalid::field("policy.field_group", reason::UNKNOWN_VALUE, detail).into());
         };

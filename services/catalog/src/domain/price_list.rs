@@ -2,10 +2,7 @@
 
 use calendar::Instant;
 use ids::{BusinessId, PriceListId};
-use inherit::{Locked, Mode};
 use money::Currency;
-
-use crate::Error;
 
 /// What prices are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,24 +48,12 @@ pub struct PriceList {
 impl PriceList {
     /// Whether the business at the end of `path` sees it: its owner and those below it do.
     pub fn is_seen_from(&self, path: &[BusinessId]) -> bool {
-        inherit::line(path, self.list.business).is_some()
+        self.line(path).is_some()
     }
 
-    /// The guard before a price is set: an inherited list is its owner's.
-    ///
-    /// # Errors
-    /// [`Error::InheritedLocked`], [`Error::NotFound`].
-    pub fn check_owner(&self, path: &[BusinessId]) -> Result<(), Error> {
-        let owner = self.list.business;
-        match inherit::line(path, owner) {
-            Some([_]) => Ok(()),
-            Some(_) => {
-                let (field, group, mode) = ("prices".to_owned(), "prices", Mode::Locked);
-                let locked = Locked { field, group, owner, version: 0, mode };
-                Err(Error::InheritedLocked { entity: "price_list", locked })
-            }
-            None => Err(Error::NotFound { what: "price list" }),
-        }
+    /// The way from its owner down to the business at the end of `path`.
+    pub fn line<'a>(&self, path: &'a [BusinessId]) -> Option<&'a [BusinessId]> {
+        inherit::line(path, self.list.business)
     }
 }
 

@@ -28,7 +28,7 @@ fn wish(amount: i64, effective_at: Option<Instant>) -> SetPrice {
 
 /// Decides and takes in, as the journal does.
 fn set(line: &mut Line, wish: &SetPrice, seq: u64, now: Instant) -> Result<Change, crate::Error> {
-    let change = line.decide(wish, now)?;
+    let change = line.set(wish, now)?;
     line.evolve(&change, seq, now);
     Ok(change)
 }
@@ -67,10 +67,10 @@ fn so_many_prices_may_wait() {
         let seconds = i64::try_from(n).unwrap();
         set(&mut line, &wish(1, Some(at(NOW + seconds))), 1, at(NOW)).unwrap();
     }
-    let full = line.decide(&wish(1, Some(at(NOW + 1_000))), at(NOW)).unwrap_err();
+    let full = line.set(&wish(1, Some(at(NOW + 1_000))), at(NOW)).unwrap_err();
     assert_eq!(full.reason(), "LIMIT_REACHED");
-    line.decide(&wish(1, None), at(NOW)).expect("a price for now waits for nothing");
-    line.decide(&wish(1, Some(at(NOW + 1_000))), at(NOW + 1)).expect("one is in force");
+    line.set(&wish(1, None), at(NOW)).expect("a price for now waits for nothing");
+    line.set(&wish(1, Some(at(NOW + 1_000))), at(NOW + 1)).expect("one is in force");
 }
 
 /// What callers do to one line: seconds that pass before, and when the price shall begin, in seconds
@@ -98,7 +98,7 @@ proptest! {
             let wish = wish(i64::try_from(n).unwrap(), offset.map(|offset| now.plus_seconds(offset)));
             if let Ok(change) = set(&mut line, &wish, seq, now) {
                 prop_assert_eq!(change.sequence, all.len() as u64 + 1, "no gap");
-                prop_assert_eq!(change.old, model(&all, change.effective_at).map(|change| change.new));
+                prop_assert_eq!(change.old, model(&all, change.effective_at).and_then(|change| change.new));
                 prop_assert!(change.effective_at >= now);
                 all.push(change);
             } else {

@@ -1,27 +1,40 @@
-//! The prices of a variant in a list, in their partition: a row per unit, an entry per change.
+//! The prices that one business says of a variant in a list, in their partition: a row per unit, an entry per change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use calendar::Instant;
-use ids::{PriceListId, VariantId};
+use ids::{BusinessId, PriceListId, VariantId};
 use journal::{Aggregate, Changes, Damage, Need, Seq};
 use money::UnitPrice;
 use prost::Message;
 
+use super::overrides::{businesses, index_key as override_key, path_bytes};
 use super::{codec, index, kind};
 use crate::Error;
-use crate::domain::{Change, Line, Point, SetPrice, Source, UnitRef};
+use crate::domain::{Caller, Change, Line, PRICE_LISTS, Point, PriceCommand, PriceList, Source, UnitRef};
 
 /// Begins the row of a unit; its code follows.
 const UNIT: u8 = b'u';
 /// Bytes of a unit in the index.
 const UNIT_BYTES: usize = 4;
 
-/// The prices of a variant in a list.
+/// A command, who gives it, and the list that it is about.
+#[derive(Debug, Clone)]
+pub(crate) struct AskedPrice {
+    pub(crate) caller: Caller,
+    pub(crate) list: PriceList,
+    pub(crate) command: PriceCommand,
+}
+
+/// The prices that a business says of a variant in a list.
 #[derive(Debug, Default)]
 pub(crate) struct PriceRecord {
     key: Option<(PriceListId, VariantId)>,
+    /// The units in which a business below the owner of the list says a price.
+    said: BTreeSet<String>,
+    /// What was scheduled and is not any more after the last event.
+    gone: Vec<Point>,
     /// The lines that are loaded, by unit.
     lines: BTreeMap<&'static str, Line>,
     changed: BTreeSet<&'static str>,
@@ -51,47 +64,62 @@ fn row_key(code: &str) -> Bytes {
     key.into()
 }
 
-/// Begins the index rows of a line.
-fn index_prefix(list: PriceListId, variant: VariantId, unit: UnitRef) -> Vec<u8> {
-    let mut key = Vec::with_capacity(16 + 16 + UNIT_BYTES + 8 + 8);
-    key.extend_from_slice(list.as_bytes());
-    key.extend_from_slice(variant.as_bytes());
-    key.extend_from_slice(unit.code.as_bytes());
-    key.resize(16 + 16 + UNIT_BYTES, 0);
-    key
+/// Whose prices of which variant in which list and unit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LineKey {
+    pub(crate) list: PriceListId,
+    pub(crate) variant: VariantId,
+    /// `None` for the owner of the list.
+    pub(crate) business: Option<BusinessId>,
+    pub(crate) unit: UnitRef,
+}
+
+impl LineKey {
+    /// The index that it is in.
+    pub(crate) fn index(&self) -> u16 {
+        if self.business.is_some() { index::PRICES_BELOW } else { index::PRICES }
+    }
+
+    /// Begins its index rows.
+    fn prefix(&self) -> Vec<u8> {
+        let mut key = Vec::with_capacity(16 + 16 + 16 + UNIT_BYTES + 8 + 8);
+        key.extend_from_slice(self.list.as_bytes());
+        key.extend_from_slice(self.variant.as_bytes());
+        key.extend(self.business.iter().flat_map(|business| *business.as_bytes()));
+        let end = key.len() + UNIT_BYTES;
+        key.extend_from_slice(self.unit.code.as_bytes());
+        key.resize(end, 0);
+        key
+    }
+
+    /// The key of a change in the index.
+    pub(super) fn row(&self, effective_at: Instant, sequence: u64) -> Vec<u8> {
+        let mut key = self.prefix();
+        key.extend_from_slice(&latest_first(effective_at));
+        key.extend_from_slice(&(!sequence).to_be_bytes());
+        key
+    }
+
+    /// Where the index rows begin, and the key before the change that was in force at `moment`.
+    pub(crate) fn rows_after(&self, moment: Instant) -> (Bytes, Bytes) {
+        let prefix = self.prefix();
+        let mut after = prefix.clone();
+        after.extend_from_slice(&latest_first(moment));
+        after.extend_from_slice(&[0; 8]); // before every sequence
+        (prefix.into(), after.into())
+    }
+}
+
+impl From<&Change> for LineKey {
+    fn from(change: &Change) -> Self {
+        let (list, variant, unit) = (change.list, change.variant, change.unit);
+        LineKey { list, variant, business: change.path.last().copied(), unit }
+    }
 }
 
 /// Latest first: the complement of the moment, ordered as an unsigned number.
 fn latest_first(at: Instant) -> [u8; 8] {
     (!(at.unix_micros().cast_unsigned() ^ (1 << 63))).to_be_bytes()
-}
-
-/// The key of a change in the index.
-pub(super) fn index_key(
-    list: PriceListId,
-    variant: VariantId,
-    unit: UnitRef,
-    effective_at: Instant,
-    sequence: u64,
-) -> Vec<u8> {
-    let mut key = index_prefix(list, variant, unit);
-    key.extend_from_slice(&latest_first(effective_at));
-    key.extend_from_slice(&(!sequence).to_be_bytes());
-    key
-}
-
-/// Where the index rows of a line begin, and the key before the change that was in force at `moment`.
-pub(crate) fn index_after(
-    list: PriceListId,
-    variant: VariantId,
-    unit: UnitRef,
-    moment: Instant,
-) -> (Bytes, Bytes) {
-    let prefix = index_prefix(list, variant, unit);
-    let mut after = prefix.clone();
-    after.extend_from_slice(&latest_first(moment));
-    after.extend_from_slice(&[0; 8]); // before every sequence
-    (prefix.into(), after.into())
 }
 
 /// The entry that an index row stands for.
@@ -101,7 +129,7 @@ pub(crate) fn seq_of(value: &[u8]) -> Result<Seq, Damage> {
 }
 
 impl Aggregate for PriceRecord {
-    type Command = SetPrice;
+    type Command = AskedPrice;
     type Event = Change;
     type Error = Error;
 
@@ -109,8 +137,8 @@ impl Aggregate for PriceRecord {
     const FORMAT: u8 = 1;
     const KEPT_MAX: usize = 1024;
 
-    fn needs(&self, command: &SetPrice) -> Vec<Need> {
-        self.needs_unit(command.unit)
+    fn needs(&self, asked: &AskedPrice) -> Vec<Need> {
+        self.needs_unit(asked.command.unit())
     }
 
     fn load(&mut self, need: &Need, value: Option<&[u8]>) -> Result<(), Damage> {
@@ -122,23 +150,45 @@ impl Aggregate for PriceRecord {
         Ok(())
     }
 
-    fn decide(&self, command: &SetPrice, now: Instant) -> Result<Vec<Change>, Error> {
+    fn decide(&self, asked: &AskedPrice, now: Instant) -> Result<Vec<Change>, Error> {
         let none = Line::default();
-        Ok(vec![self.line(command.unit).unwrap_or(&none).decide(command, now)?])
+        let line = self.line(asked.command.unit()).unwrap_or(&none);
+        Ok(line.decide(&asked.caller, &asked.list, &asked.command, now)?.into_iter().collect())
     }
 
     fn evolve(&mut self, event: &Change, seq: Seq, recorded_at: Instant) {
         self.key = Some((event.list, event.variant));
-        self.lines.entry(event.unit.code).or_default().evolve(event, seq, recorded_at);
+        let line = self.lines.entry(event.unit.code).or_default();
+        self.gone = line.evolve(event, seq, recorded_at);
+        if !event.path.is_empty() {
+            match line.says() {
+                true => drop(self.said.insert(event.unit.code.to_owned())),
+                false => drop(self.said.remove(event.unit.code)),
+            }
+        }
         self.changed.insert(event.unit.code);
     }
 
     fn project(&self, event: &Change, seq: Seq, changes: &mut Changes) {
-        let key = index_key(event.list, event.variant, event.unit, event.effective_at, event.sequence);
-        changes.index(index::PRICES, key, seq.to_be_bytes().to_vec());
+        let line = LineKey::from(event);
+        for point in &self.gone {
+            changes.unindex(line.index(), line.row(point.effective_at, point.sequence));
+        }
+        let key = line.row(event.effective_at, event.sequence);
+        changes.index(line.index(), key, seq.to_be_bytes().to_vec());
+        if let Some(business) = event.path.last() {
+            for group in PRICE_LISTS.groups {
+                let key = override_key(group.name, *business);
+                match self.said.is_empty() {
+                    true => changes.unindex(index::OVERRIDES, key),
+                    false => changes.index(index::OVERRIDES, key, path_bytes(&event.path)),
+                }
+            }
+        }
     }
 
     fn save(&mut self, changes: &mut Changes) {
+        self.gone.clear();
         for code in std::mem::take(&mut self.changed) {
             let row = self.lines.get(code).map(|line| LineRow::from(line).encode_to_vec().into());
             changes.rows.push((row_key(code), row));
@@ -147,7 +197,8 @@ impl Aggregate for PriceRecord {
 
     fn header(&self) -> Bytes {
         let Some((list, variant)) = self.key else { return Bytes::new() };
-        let header = Header { list: list.as_bytes().to_vec(), variant: variant.as_bytes().to_vec() };
+        let said = self.said.iter().cloned().collect();
+        let header = Header { list: list.as_bytes().to_vec(), variant: variant.as_bytes().to_vec(), said };
         header.encode_to_vec().into()
     }
 
@@ -158,7 +209,8 @@ impl Aggregate for PriceRecord {
         let header = Header::decode(header)?;
         let list = PriceListId::from_bytes(codec::id(&header.list)?);
         let variant = VariantId::from_bytes(codec::id(&header.variant)?);
-        Ok(PriceRecord { key: Some((list, variant)), ..PriceRecord::default() })
+        let said = header.said.into_iter().collect();
+        Ok(PriceRecord { key: Some((list, variant)), said, ..PriceRecord::default() })
     }
 
     fn encode(event: &Change) -> Bytes {
@@ -181,6 +233,8 @@ struct Header {
     list: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
     variant: Vec<u8>,
+    #[prost(string, repeated, tag = "3")]
+    said: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -201,6 +255,9 @@ struct PointRow {
     amount: i64,
     #[prost(uint64, tag = "4")]
     seq: u64,
+    /// There is no price from then on.
+    #[prost(bool, tag = "5")]
+    cleared: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -225,6 +282,12 @@ struct ChangeRow {
     reason: String,
     #[prost(uint32, tag = "10")]
     source: u32,
+    /// Of the business, 16 bytes each; empty for the owner of the list.
+    #[prost(bytes = "vec", tag = "11")]
+    path: Vec<u8>,
+    /// There is no price from then on.
+    #[prost(bool, tag = "12")]
+    cleared: bool,
 }
 
 impl From<&Line> for LineRow {
@@ -232,8 +295,9 @@ impl From<&Line> for LineRow {
         let point = |point: &Point| PointRow {
             effective_at_us: point.effective_at.unix_micros(),
             sequence: point.sequence,
-            amount: point.amount.micros(),
+            amount: point.amount.map_or(0, UnitPrice::micros),
             seq: point.seq,
+            cleared: point.amount.is_none(),
         };
         LineRow { sequence: line.sequence, points: line.points.iter().map(point).collect() }
     }
@@ -247,7 +311,7 @@ impl TryFrom<LineRow> for Line {
             Ok(Point {
                 effective_at: codec::instant(point.effective_at_us)?,
                 sequence: point.sequence,
-                amount: UnitPrice::from_micros(point.amount),
+                amount: (!point.cleared).then(|| UnitPrice::from_micros(point.amount)),
                 seq: point.seq,
             })
         };
@@ -265,13 +329,15 @@ impl From<&Change> for ChangeRow {
             currency: change.currency.code().to_owned(),
             sequence: change.sequence,
             old: change.old.map(UnitPrice::micros),
-            new: change.new.micros(),
+            new: change.new.map_or(0, UnitPrice::micros),
             effective_at_us: change.effective_at.unix_micros(),
             reason: change.reason.clone(),
             source: match change.source {
                 Source::Api => 1,
                 Source::Import => 2,
             },
+            path: path_bytes(&change.path).to_vec(),
+            cleared: change.new.is_none(),
         }
     }
 }
@@ -285,9 +351,10 @@ impl TryFrom<ChangeRow> for Change {
             variant: VariantId::from_bytes(codec::id(&row.variant)?),
             unit: codec::unit(&row.unit)?,
             currency: codec::currency(&row.currency)?,
+            path: businesses(&row.path)?,
             sequence: row.sequence,
             old: row.old.map(UnitPrice::from_micros),
-            new: UnitPrice::from_micros(row.new),
+            new: (!row.cleared).then(|| UnitPrice::from_micros(row.new)),
             effective_at: codec::instant(row.effective_at_us)?,
             reason: row.reason,
             source: match row.source {

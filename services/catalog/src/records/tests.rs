@@ -11,8 +11,9 @@ use quantity::Factor;
 
 use super::*;
 use crate::domain::{
-    Barcode, Caller, Command, Details, DetailsChange, Line, NewProduct, NewVariant, Publish, SetPrice,
-    Source, Status, Symbology, UnitFactor, VariantChange, VariantDetails, units,
+    Barcode, Caller, ClearPrice, Command, Details, DetailsChange, Kind, Line, NewPriceList, NewProduct,
+    NewVariant, PriceCommand, PriceList, Publish, SetPrice, Source, Status, Symbology, UnitFactor,
+    VariantChange, VariantDetails, units,
 };
 
 /// What a store would have after some commits.
@@ -21,6 +22,7 @@ struct Stored {
     header: Bytes,
     rows: BTreeMap<Bytes, Bytes>,
     claims: BTreeMap<Claim, bool>,
+    index: BTreeMap<(u16, Bytes), Bytes>,
     seq: Seq,
 }
 
@@ -54,6 +56,12 @@ impl Stored {
         }
         state.save(&mut changes);
         self.header = state.header();
+        for change in changes.index {
+            match change.value {
+                Some(value) => self.index.insert((change.index, change.key), value),
+                None => self.index.remove(&(change.index, change.key)),
+            };
+        }
         for (key, row) in changes.rows {
             match row {
                 Some(row) => self.rows.insert(key, row),
@@ -228,29 +236,92 @@ proptest! {
         }
     }
 
+    /// Prices of the owner of a list or of a business below it, set and taken back: the state in memory is what the rows
+    /// say, and the index knows no moment that will not come.
     #[test]
-    fn prices_are_what_their_rows_say(wishes in prop::collection::vec((0..2usize, 0..1_000i64, prop::option::of(0..60i64)), 1..40)) {
+    fn prices_are_what_their_rows_say(
+        is_below: bool,
+        wishes in prop::collection::vec((0..2usize, 0..1_000i64, prop::option::of(0..60i64), 0..5u8), 1..40),
+    ) {
+        let path: Vec<BusinessId> = (1..=2).map(|byte| BusinessId::from_bytes([byte; 16])).collect();
+        let mut policies = inherit::Policies::default();
+        policies.add(inherit::Policy {
+            owner: path[0],
+            group: "prices".to_owned(),
+            mode: inherit::Mode::Overridable,
+            reach: inherit::Reach::Subtree,
+            effective_from: now(0),
+            version: 1,
+            existing: inherit::Existing::Reject,
+            recorded_at: now(0),
+            by: String::new(),
+            reason: String::new(),
+        });
+        let caller = Caller {
+            path: path[..1 + usize::from(is_below)].into(),
+            policies: policies.into(),
+            actor: "key_1".into(),
+            categories: None,
+        };
+        let (list, variant, currency) =
+            (PriceListId::from_bytes([1; 16]), VariantId::from_bytes([2; 16]), Currency::parse("JPY").unwrap());
+        let made = NewPriceList {
+            id: list,
+            business: path[0],
+            code: "A".to_owned(),
+            name: "A".to_owned(),
+            kind: Kind::Sale,
+            currency,
+            tax_inclusive: false,
+        };
+        let made = PriceList { list: made, created_at: now(0) };
         let mut stored = Stored::default();
         let mut hot = PriceRecord::default();
-        for (n, (unit, amount, offset)) in wishes.into_iter().enumerate() {
+        let mut said = HashSet::new();
+        for (n, (unit, amount, offset, act)) in wishes.into_iter().enumerate() {
             let unit = units::find(["C62", "BX"][unit]).unwrap();
-            let wish = SetPrice {
-                list: PriceListId::from_bytes([1; 16]),
-                variant: VariantId::from_bytes([2; 16]),
-                unit,
-                currency: Currency::parse("JPY").unwrap(),
-                amount: UnitPrice::from_micros(amount),
-                effective_at: offset.map(|offset| now(n).plus_seconds(offset)),
-                reason: "test".to_owned(),
-                source: if amount % 2 == 0 { Source::Api } else { Source::Import },
+            let (reason, source) = ("test".to_owned(), if amount % 2 == 0 { Source::Api } else { Source::Import });
+            let command = match act {
+                0 => PriceCommand::Clear(ClearPrice { list, variant, unit, currency, reason, source }),
+                _ => PriceCommand::Set(SetPrice {
+                    list,
+                    variant,
+                    unit,
+                    currency,
+                    amount: UnitPrice::from_micros(amount),
+                    effective_at: offset.map(|offset| now(n).plus_seconds(offset)),
+                    reason,
+                    source,
+                }),
             };
-            for need in hot.needs(&wish) {
+            let asked = AskedPrice { caller: caller.clone(), list: made.clone(), command };
+            for need in hot.needs(&asked) {
                 hot.load(&need, None).unwrap();
             }
-            stored.commit(&mut hot, std::slice::from_ref(&wish), now(n));
-            let cold: PriceRecord = stored.load(&wish);
+            stored.commit(&mut hot, std::slice::from_ref(&asked), now(n));
+            let cold: PriceRecord = stored.load(&asked);
             prop_assert_eq!(cold.line(unit), hot.line(unit));
-            prop_assert_ne!(cold.line(unit), Some(&Line::default()));
+            match act {
+                0 if is_below => drop(said.remove(unit.code)),
+                0 => prop_assert!(hot.line(unit).is_some()),
+                _ => {
+                    prop_assert_ne!(cold.line(unit), Some(&Line::default()));
+                    said.insert(unit.code);
+                }
+            }
+            let key = LineKey { list, variant, business: is_below.then_some(path[1]), unit };
+            let mut waiting: Vec<Vec<u8>> = hot.line(unit).unwrap().points.iter()
+                .filter(|point| now(n) < point.effective_at)
+                .map(|point| key.row(point.effective_at, point.sequence))
+                .collect();
+            let (prefix, after) = key.rows_after(now(n));
+            waiting.sort();
+            let indexed = stored.index.keys().filter(|(index, row)| {
+                *index == key.index() && row.starts_with(&prefix) && row[..] < after[..]
+            });
+            prop_assert_eq!(indexed.map(|(_, row)| row.to_vec()).collect::<Vec<_>>(), waiting);
+            let overrides = stored.index.keys().filter(|(index, _)| *index == index::OVERRIDES).count();
+            prop_assert_eq!(overrides, usize::from(is_below && !said.is_empty()));
         }
     }
 
@@ -260,12 +331,13 @@ proptest! {
         changes in prop::collection::vec((0..30i64, 1..9u64), 1..20), moment in -1..31i64,
     ) {
         let (list, variant, unit) = (PriceListId::from_bytes([1; 16]), VariantId::from_bytes([2; 16]), units::PIECE);
+        let line = LineKey { list, variant, business: None, unit };
         let mut keys: Vec<_> = changes
             .iter()
-            .map(|(at, sequence)| (price::index_key(list, variant, unit, now(0).plus_seconds(*at), *sequence), (*at, *sequence)))
+            .map(|(at, sequence)| (line.row(now(0).plus_seconds(*at), *sequence), (*at, *sequence)))
             .collect();
         keys.sort();
-        let (prefix, after) = index_after(list, variant, unit, now(0).plus_seconds(moment));
+        let (prefix, after) = line.rows_after(now(0).plus_seconds(moment));
         let found = keys.iter().find(|(key, _)| key.starts_with(&prefix) && key[..] > after[..]).map(|(_, change)| *change);
         let expected = changes.iter().filter(|(at, _)| *at <= moment).max().copied();
         prop_assert_eq!(found, expected);
@@ -278,10 +350,12 @@ fn bytes_that_do_not_decode_are_damage() {
         assert!(ProductRecord::decode(bytes).is_err(), "{bytes:?}");
         assert!(PriceListRecord::decode(bytes).is_err(), "{bytes:?}");
         assert!(PriceRecord::decode(bytes).is_err(), "{bytes:?}");
+        assert!(InheritedRecord::decode(bytes).is_err(), "{bytes:?}");
     }
     for bytes in [&b"\xff"[..], b"\x0a\x01\x00"] {
         assert!(ProductRecord::from_header(bytes).is_err(), "{bytes:?}");
         assert!(PriceListRecord::from_header(bytes).is_err(), "{bytes:?}");
         assert!(PriceRecord::from_header(bytes).is_err(), "{bytes:?}");
+        assert!(InheritedRecord::from_header(bytes).is_err(), "{bytes:?}");
     }
 }

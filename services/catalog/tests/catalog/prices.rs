@@ -78,6 +78,7 @@ impl Shop {
                 unit: unit.to_owned(),
                 page_size,
                 page_token: token,
+                business_id: String::new(),
             };
             let request = self.world.request(&self.owner, message);
             let page = self.world.client.clone().list_price_changes(request).await.unwrap().into_inner();
@@ -109,6 +110,7 @@ async fn a_change_says_everything_and_stays() {
         actor: Some(Actor { kind: "api_key".to_owned(), id: "key_test".to_owned() }),
         reason: "spring list".to_owned(),
         source: "api".to_owned(),
+        business_id: shop.owner.0.business.to_string(),
     };
     assert_eq!(first, expected);
 
