@@ -166,6 +166,10 @@ async fn a_business_says_prices_of_its_own_where_a_policy_lets_it() {
     shop.set("east", "14").await.ok(200);
     assert_eq!(shop.prices().await, ["11 master", "14 east", "13 far east", "11 master"]);
     assert_eq!(shop.history("east", "east").await[0], "4 - 14");
+    shop.world.audit().await;
+    let events = shop.tenant.rest.get("/v1/auditEvents?action=catalog.price.cleared").await;
+    assert_eq!(events["events"].as_array().map(Vec::len), Some(1));
+    assert_eq!(events["events"][0]["resource"], json!(shop.variant));
     shop.world.close().await;
 }
 

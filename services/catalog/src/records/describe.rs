@@ -46,7 +46,10 @@ pub fn action(kind: u8, event: &[u8]) -> Option<&'static str> {
             Event::RolledBack { .. } => "catalog.publication.rolled_back",
         }),
         kind::PRICE_LIST => PriceListRecord::decode(event).ok().map(|_| "catalog.price_list.created"),
-        kind::PRICE => PriceRecord::decode(event).ok().map(|_| "catalog.price.set"),
+        kind::PRICE => Some(match PriceRecord::decode(event).ok()?.new {
+            Some(_) => "catalog.price.set",
+            None => "catalog.price.cleared",
+        }),
         kind::INHERITED => Some(match InheritedRecord::decode(event).ok()? {
             InheritedEvent::Followed { .. } => "catalog.inheritance.followed",
             InheritedEvent::Noted { .. } => "catalog.inherited_change.noted",
