@@ -361,11 +361,11 @@ impl Following<'_> {
             let full = self.notes.len() >= BUSINESSES_MAX && !self.notes.contains_key(&one.business);
             if full || self.changes >= CHANGES_MAX {
                 if let Some(after) = last {
-                    let under_way = Some(UnderWay { policies, after });
-                    on.place = Place { under_way, ..on.place.clone() };
-                    self.follow.insert(on.aggregate, (on.stored.clone(), on.place.clone()));
-                    on.stored = on.place.clone();
+                    on.place.under_way = Some(UnderWay { policies, after });
                 }
+                // Also what the steps before this one have told is in this commit.
+                self.follow.insert(on.aggregate, (on.stored.clone(), on.place.clone()));
+                on.stored = on.place.clone();
                 self.flush().await?;
             }
             self.notes.entry(one.business).or_default().push(change);

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use calendar::Instant;
 use ids::{BusinessId, ProductId, PublicationId};
-use inherit::{Existing, Group, Mode, Policies, Policy, Record, Said, resolve};
+use inherit::{Existing, Group, Mode, Policies, Policy, Record, Said, Value, resolve};
 use journal::Seq;
 
 use super::inheritance::{PRODUCTS, value_of};
@@ -288,7 +288,7 @@ impl<'a> Compared<'a> {
         for group in &self.groups {
             for field in group.fields.iter().filter(|field| self.step.fields.contains(field.name)) {
                 let [before, after] = self.sides.each_ref().map(|(product, policies, at)| {
-                    resolve(&Followed(product), policies, group, field.name, line, *at).value
+                    shown(resolve(&Followed(product), policies, group, field.name, line, *at).value)
                 });
                 if before != after {
                     found.push(field.name.to_owned());
@@ -297,4 +297,12 @@ impl<'a> Compared<'a> {
         }
         found
     }
+}
+
+/// What is read of a field: where nobody said anything it is empty.
+fn shown(value: Option<Value>) -> Option<Value> {
+    value.filter(|value| match value {
+        Value::Text(text) => !text.is_empty(),
+        Value::List(items) => !items.is_empty(),
+    })
 }
