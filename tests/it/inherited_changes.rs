@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::Method;
+use journal::store::Commit;
 use journal::{Env as _, SystemEnv};
 use serde_json::{Value, json};
 
@@ -397,6 +398,12 @@ impl Group {
 /// The product, the fields that hold something else, and whether it came or went.
 type Difference = (String, BTreeSet<String>, bool);
 
+/// Whether it is of what businesses hear, or of how far that has come.
+fn is_inherited(commit: &Commit) -> bool {
+    const INHERITED: u8 = 5;
+    commit.head.format.to_be_bytes()[0] == INHERITED
+}
+
 impl Group {
     /// What every business has heard of each product, in its order, but for the moments at which it was written and its
     /// place among what was heard of others.
@@ -416,7 +423,7 @@ impl Group {
 
     /// Starts anew over stores in which nothing was ever told.
     async fn forget_what_was_told(self) -> Group {
-        let world = self.world.without_inherited_changes().await;
+        let world = self.world.with_catalog(|commit| !is_inherited(commit)).await;
         let rest = world.rest(&self.tenant.key);
         Group { world, tenant: Tenant { rest, ..self.tenant }, ids: self.ids }
     }
@@ -616,4 +623,21 @@ async fn changes_that_wait_are_told_once_each() {
         assert_eq!(told, revisions);
     }
     group.world.close().await;
+}
+
+/// INV-7: what was told of entries that a journal has lost is found, by `verify`, too.
+#[tokio::test]
+async fn what_was_told_of_lost_entries_is_found() {
+    let group = Group::of(World::new().await, &TREE).await;
+    let tea = group.product("Tea").await;
+    let revision = group.patch("master", &tea, &json!({"brand": "Lost"})).await.ok(200).json["etag"].clone();
+    let revision: u64 = text(&revision).trim_matches('"').parse().expect("a number");
+    let behind = group.world.platform.follower.check().await.expect("it can be read");
+    assert_eq!((behind.behind.count, behind.beyond.count), (1, 0), "it is told of nothing yet");
+    group.world.follow().await;
+    assert!(group.world.platform.follower.check().await.expect("it can be read").is_complete());
+    let lost = |commit: &Commit| !is_inherited(commit) && commit.head.seq == revision;
+    let world = group.world.with_catalog(|commit| !lost(commit)).await;
+    let found = world.platform.follower.check().await.expect("it can be read");
+    assert_eq!((found.behind.count, found.beyond.count, found.differing.count), (0, 1, 0));
 }

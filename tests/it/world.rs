@@ -11,7 +11,7 @@ use calendar::Instant;
 use futures::stream::{self, StreamExt as _};
 use ids::{BusinessId, TenantId};
 use journal::memory::MemoryStore;
-use journal::store::{Outcome, Store as _};
+use journal::store::{Commit, Outcome, Store as _};
 use journal::{Env, SharedStore, SystemEnv};
 use journal_embedded::{EmbeddedStore, Options};
 use money::Currency;
@@ -159,15 +159,12 @@ impl World {
         World { platform, url: format!("http://{address}"), stores, running: Running { stop, served } }
     }
 
-    /// Stops, and starts anew over copies of the stores in which no business was told of a change above it.
-    #[allow(dead_code, reason = "the isolation tests tell nobody")]
-    pub(crate) async fn without_inherited_changes(mut self) -> World {
-        const INHERITED: u8 = 5;
+    /// Stops, and starts anew over copies of the stores: that of the catalogue has only the commits that are kept.
+    #[allow(dead_code, reason = "the isolation tests lose nothing")]
+    pub(crate) async fn with_catalog(mut self, keep: impl Fn(&Commit) -> bool) -> World {
         let catalog = Arc::new(Spy::new(Arc::new(MemoryStore::default())));
-        for commit in self.stores.catalog.commits() {
-            if commit.head.format.to_be_bytes()[0] != INHERITED {
-                assert_eq!(catalog.commit(vec![commit]).await, Outcome::Applied);
-            }
+        for commit in self.stores.catalog.commits().into_iter().filter(keep) {
+            assert_eq!(catalog.commit(vec![commit]).await, Outcome::Applied);
         }
         self.stores.catalog = catalog;
         self.again(Arc::new(SystemEnv)).await

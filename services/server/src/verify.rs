@@ -92,8 +92,34 @@ async fn all(stores: &Stores, json: bool) -> Result<Report, Failure> {
             ))
         })?,
     }
+    if report.faults.is_empty() {
+        compare_inherited(&platform, &mut report).await;
+    }
     bar.finish_and_clear();
     Ok(report)
+}
+
+/// Compares what businesses were told of changes above them with the journals that it follows from. What was not told
+/// yet will be, at the next start; what was told must have happened.
+async fn compare_inherited(platform: &Platform, report: &mut Report) {
+    let found = match platform.follower.check().await {
+        Ok(found) => found,
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
+            return report
+                .fault(format!("catalog: what businesses were told cannot be compared: {error}{cause}"));
+        }
+    };
+    let told =
+        [(&found.beyond, "entries that its journal does not have"), (&found.differing, "other entries")];
+    for (gaps, what) in told {
+        for gap in &gaps.first {
+            report.fault(format!(
+                "catalog: businesses were told of {what}: {} of {}, up to {} of {}",
+                gap.aggregate, gap.tenant, gap.cursor, gap.head
+            ));
+        }
+    }
 }
 
 /// Compares the audit log with the journals that it follows. What it has not taken in yet it will, at the next
