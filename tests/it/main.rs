@@ -19,6 +19,7 @@ mod errors;
 mod inherited_changes;
 mod issuer;
 mod jwt;
+mod leaving;
 mod ledger;
 mod limits;
 mod logins;

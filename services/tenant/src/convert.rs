@@ -9,7 +9,7 @@ pub(crate) mod operator;
 pub(crate) mod provider;
 
 use calendar::Instant;
-use ids::{ApiKeyId, BusinessId, TenantId};
+use ids::{ApiKeyId, BusinessId, TenantId, UserId};
 use problem::{Invalid, Violations, reason};
 use prost_types::Timestamp;
 use proto::tenant::v1 as wire;
@@ -240,6 +240,16 @@ pub(crate) fn api_key(key: ApiKey) -> wire::ApiKey {
         previous_expires_at: key.previous.as_ref().map(|previous| timestamp(previous.until)),
         previous_last4: key.previous.map(|previous| previous.last4).unwrap_or_default(),
     }
+}
+
+pub(crate) fn list_api_keys(request: &wire::ListApiKeysRequest) -> Result<(Option<UserId>, usize), Invalid> {
+    let size = page_size(request.page_size)?;
+    if request.created_by.is_empty() {
+        return Ok((None, size));
+    }
+    let mut violations = Violations::new();
+    let maker = violations.field("created_by", UserId::parse(&request.created_by));
+    finish(violations, maker.map(|maker| (Some(maker), size)))
 }
 
 pub(crate) fn api_keys(page: Page<ApiKey>) -> wire::ListApiKeysResponse {

@@ -147,8 +147,8 @@ impl TenantService for Grpc {
 
     async fn list_api_keys(&self, request: Request<ListApiKeysRequest>) -> Answer<ListApiKeysResponse> {
         let (ctx, request) = rpc::open(request)?;
-        let size = convert::page_size(request.page_size).map_err(rpc::status)?;
-        let page = self.app.api_keys(&ctx, size, &request.page_token).await.map_err(rpc::status)?;
+        let (maker, size) = convert::list_api_keys(&request).map_err(rpc::status)?;
+        let page = self.app.api_keys(&ctx, maker, size, &request.page_token).await.map_err(rpc::status)?;
         Ok(Response::new(convert::api_keys(page)))
     }
 

@@ -28,8 +28,8 @@ use tower::Layer as _;
 pub use app::{
     ASSIGNMENTS_MAX, AnyRole, App, Assigned, Authenticated, BootstrapTenant, Bootstrapped, CallerRole,
     CreateApiKey, CreateAssignment, CreateBusiness, CreateProvider, CreatedKey, Enrolled, Explained,
-    Explanation, FinishLogin, Gate, Invite, Invited, Login, Page, Places, Proof, SignIn, SignedIn, Source,
-    StartLogin, Started, Tenancy, UpdateProvider, Who,
+    Explanation, FinishLogin, Gate, Invite, Invited, Login, Page, Places, Proof, REASSIGNED_MAX, Reassign,
+    Reassigned, SignIn, SignedIn, Source, StartLogin, Started, Tenancy, UpdateProvider, Who,
 };
 pub use config::Config;
 pub use error::Error;

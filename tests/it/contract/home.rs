@@ -18,6 +18,8 @@ pub(crate) struct Home {
     price_list: String,
     active_user: OnceCell<String>,
     provider: OnceCell<String>,
+    /// Two owners who are signed in: one who leaves, and one who gets keys of theirs.
+    owners: OnceCell<[Value; 2]>,
     /// Roles are made in the master business.
     pub(crate) master: String,
     /// Who runs the server asks for access without a request.
@@ -68,6 +70,7 @@ impl Home {
             price_list,
             active_user: OnceCell::new(),
             provider: OnceCell::new(),
+            owners: OnceCell::new(),
             master,
             tenants: world.platform.tenant.app().clone(),
         }
@@ -108,6 +111,26 @@ impl Home {
     pub(crate) async fn new_key(&self, role: &str) -> Value {
         let key = json!({"name": format!("key {}", unique()), "role": role});
         self.tenant.rest.create("/v1/apiKeys", &key).await
+    }
+
+    async fn sessions_of_owners(&self) -> &[Value; 2] {
+        let new = async || self.tenant.new_session("owner").await;
+        self.owners.get_or_init(async || [new().await, new().await]).await
+    }
+
+    /// A user who leaves, and one who gets the keys.
+    pub(crate) async fn owners(&self) -> (String, String) {
+        let [leaver, heir] = self.sessions_of_owners().await;
+        let id = |session: &Value| text(&session["session"]["userId"]).to_owned();
+        (id(leaver), id(heir))
+    }
+
+    /// A new key that the first of them made.
+    pub(crate) async fn key_of_leaver(&self) -> String {
+        let [leaver, _] = self.sessions_of_owners().await;
+        let key = json!({"name": format!("key {}", unique()), "role": "viewer"});
+        let made = self.tenant.rest.with_key(text(&leaver["token"])).create("/v1/apiKeys", &key).await;
+        text(&made["apiKey"]["id"]).to_owned()
     }
 
     async fn new_role(&self) -> Value {

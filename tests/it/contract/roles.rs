@@ -25,7 +25,7 @@ const FOR_OWNERS: [&str; 6] = [
 ];
 
 /// What a clerk may not do. A new RPC is decided here.
-const NOT_FOR_CLERKS: [&str; 47] = [
+const NOT_FOR_CLERKS: [&str; 48] = [
     "AdvancePublication",
     "BatchCreateLocations",
     "CloseAccount",
@@ -58,6 +58,7 @@ const NOT_FOR_CLERKS: [&str; 47] = [
     "MoveBusiness",
     "PreviewPublication",
     "ReactivateBusiness",
+    "ReassignUserKeys",
     "ReinviteUser",
     "RevokeApiKey",
     "RevokeAssignment",
@@ -77,7 +78,7 @@ const NOT_FOR_CLERKS: [&str; 47] = [
 
 /// What gives permissions, or is about somebody who has some: a key with no other permission than to call it goes
 /// too far.
-const GIVES: [&str; 13] = [
+const GIVES: [&str; 14] = [
     "CreateApiKey",
     "CreateAssignment",
     "CreateIdentityProvider",
@@ -85,6 +86,7 @@ const GIVES: [&str; 13] = [
     "CreateUser",
     "DeactivateUser",
     "LockUser",
+    "ReassignUserKeys",
     "ReinviteUser",
     "RotateApiKey",
     "UnlockUser",

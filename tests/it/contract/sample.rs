@@ -76,6 +76,14 @@ async fn complete(rpc: &Rpc, home: &Home, with: &str, request: &mut Value) {
         "UpdateIdentityProvider" => set(request, "/provider/clientId", format!("client-{number}").into()),
         // Only who has a password is locked.
         "LockUser" | "UnlockUser" => set(request, "/userId", home.active_user().await.into()),
+        "ReassignUserKeys" => {
+            let (leaver, heir) = home.owners().await;
+            set(request, "/userId", leaver.clone().into());
+            set(request, "/toUserId", heir.into());
+            if with == "/apiKeyIds/0" {
+                set(request, with, home.key_of_leaver().await.into());
+            }
+        }
         // Variants have a call of their own.
         "UpdateProduct" => drop(request["product"].as_object_mut().map(|product| product.remove("variants"))),
         "CreateBusiness" => {

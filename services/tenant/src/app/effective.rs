@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::domain::{ApiKey, State};
 
 /// Most keys in a row of which each made the next.
-const CHAIN_MAX: usize = 8;
+pub(super) const CHAIN_MAX: usize = 8;
 
 impl App {
     /// What `key` may do at `now`: what it was given, narrowed by what each key and the user above it may do.
@@ -23,7 +23,7 @@ impl App {
         key: &ApiKey,
         now: Instant,
     ) -> Result<Option<Permissions>, Error> {
-        let Some(mut permissions) = key.issued.permissions() else { return Ok(None) };
+        let Some(mut permissions) = key.permissions() else { return Ok(None) };
         let mut creator = key.issued.created_by.clone();
         for _ in 0..CHAIN_MAX {
             if creator.kind == ActorKind::System {
@@ -34,7 +34,7 @@ impl App {
                 return Ok(theirs.map(|theirs| permissions.intersect(&theirs)));
             }
             let Some(above) = self.key_of(tenant, &creator).await? else { return Ok(None) };
-            let Some(theirs) = above.issued.permissions().filter(|_| above.is_alive(now)) else {
+            let Some(theirs) = above.permissions().filter(|_| above.is_alive(now)) else {
                 return Ok(None);
             };
             permissions = permissions.intersect(&theirs);
@@ -63,7 +63,7 @@ impl App {
         Ok(self.user_of(tenant, id).await?.and_then(|user| user.permissions()))
     }
 
-    async fn key_of(&self, tenant: TenantId, actor: &Actor) -> Result<Option<ApiKey>, Error> {
+    pub(super) async fn key_of(&self, tenant: TenantId, actor: &Actor) -> Result<Option<ApiKey>, Error> {
         let id = Some(actor).filter(|actor| actor.kind == ActorKind::ApiKey);
         let Some(id) = id.and_then(|actor| ApiKeyId::parse(&actor.id).ok()) else { return Ok(None) };
         match self.state(tenant, id).await? {

@@ -151,7 +151,7 @@ impl App {
             ActorKind::ApiKey => {
                 let key = self.own_key(ctx).await?.filter(|key| key.is_alive(self.env.now()));
                 let key = key.ok_or(Error::InvalidCredentials)?;
-                let permissions = key.issued.permissions().unwrap_or_default();
+                let permissions = key.permissions().unwrap_or_default();
                 let home = key.issued.business().unwrap_or(ctx.business);
                 Ok(Own { permissions, home, ends_at: key.issued.expires_at })
             }

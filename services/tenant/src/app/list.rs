@@ -1,7 +1,7 @@
 //! Lists, a page at a time.
 
 use bytes::Bytes;
-use ids::{AggregateId, BusinessId};
+use ids::{AggregateId, BusinessId, UserId};
 use journal::{Aggregate as _, Damage};
 use rpc::{Ctx, PageToken, Refused};
 
@@ -57,9 +57,22 @@ impl App {
     /// Lists the keys of the caller's business and of those below, newest last.
     ///
     /// # Errors
-    /// A page token that does not belong here, or the journal.
-    pub async fn api_keys(&self, ctx: &Ctx, size: usize, token: &str) -> Result<Page<ApiKey>, Error> {
-        let list = List { name: "apiKeys", index: records::KEYS, prefix: Bytes::new() };
+    /// A page token that does not belong here, [`Error::NotFound`] for a user out of sight, or the journal.
+    ///
+    /// Of `maker`: those that it made, and those that these made, up to the last in a row; a page may then be shorter
+    /// than asked, even empty, and still have a next one.
+    pub async fn api_keys(
+        &self,
+        ctx: &Ctx,
+        maker: Option<UserId>,
+        size: usize,
+        token: &str,
+    ) -> Result<Page<ApiKey>, Error> {
+        let name = match maker {
+            Some(user) => format!("apiKeys/{}", self.user(ctx, user).await?.profile.id),
+            None => "apiKeys".to_owned(),
+        };
+        let list = List { name: &name, index: records::KEYS, prefix: Bytes::new() };
         let tree = self.tree(ctx.tenant).await?;
         let pick = |header: &[u8]| {
             Ok(match State::from_header(header)? {
@@ -67,7 +80,11 @@ impl App {
                 _ => None,
             })
         };
-        self.page(ctx, list, size, token, pick).await
+        let mut page = self.page(ctx, list, size, token, pick).await?;
+        if let Some(user) = maker {
+            page.items = self.made_by(ctx.tenant, user, page.items).await?;
+        }
+        Ok(page)
     }
 
     pub(super) async fn page<T>(

@@ -15,6 +15,7 @@ mod oidc;
 mod operator;
 mod places;
 mod read;
+mod reassign_keys;
 mod revoke_api_key;
 mod roles;
 mod rotate_api_key;
@@ -40,6 +41,7 @@ pub use list::Page;
 pub use oidc::{CreateProvider, FinishLogin, StartLogin, Started, UpdateProvider};
 pub use places::Places;
 pub use read::CallerRole;
+pub use reassign_keys::{REASSIGNED_MAX, Reassign, Reassigned};
 pub use roles::AnyRole;
 pub use tree::CreateBusiness;
 

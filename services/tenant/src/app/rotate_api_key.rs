@@ -48,7 +48,12 @@ impl App {
     }
 
     /// Checks that the caller could have made the key, with all that is assigned to it by now.
-    async fn may_take_over(&self, ctx: &Ctx, key: &ApiKey, own: Option<&ApiKey>) -> Result<(), Error> {
+    pub(super) async fn may_take_over(
+        &self,
+        ctx: &Ctx,
+        key: &ApiKey,
+        own: Option<&ApiKey>,
+    ) -> Result<(), Error> {
         may_write(ctx, key.issued.business().unwrap_or(ctx.business))?;
         let creator = Creator { permissions: &ctx.permissions, business: ctx.business, key: own };
         key.issued.may_be_made_by(creator)?;

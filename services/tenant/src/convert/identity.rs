@@ -1,12 +1,14 @@
 //! People, between the contract and the domain.
 
-use ids::{BusinessId, SessionId, UserId};
+use ids::{ApiKeyId, BusinessId, SessionId, UserId};
 use problem::{Invalid, Violations, reason};
 use proto::tenant::v1 as wire;
 use rpc::Ctx;
 
 use super::{finish, name, refuse_output_only, required_id, snake, timestamp};
-use crate::app::{Enrolled, Invite, Invited, Page, Proof, SignIn, SignedIn};
+use crate::app::{
+    Enrolled, Invite, Invited, Page, Proof, REASSIGNED_MAX, Reassign, Reassigned, SignIn, SignedIn,
+};
 use crate::domain::{NewUser, Role, Session, User, UserUpdate, totp};
 
 /// Shortest password, in characters. Source: NIST SP 800-63B asks for 8, ASVS 5.0 recommends 15 without a second factor.
@@ -19,6 +21,34 @@ pub(crate) fn user_id(text: &str) -> Result<UserId, Invalid> {
     let mut violations = Violations::new();
     let id = required_id(&mut violations, "user_id", text, UserId::parse);
     finish(violations, id)
+}
+
+pub(crate) fn reassign_keys(request: &wire::ReassignUserKeysRequest) -> Result<Reassign, Invalid> {
+    let mut violations = Violations::new();
+    let from = required_id(&mut violations, "user_id", &request.user_id, UserId::parse);
+    let to = required_id(&mut violations, "to_user_id", &request.to_user_id, UserId::parse);
+    let mut keys = Vec::new();
+    if REASSIGNED_MAX < request.api_key_ids.len() {
+        violations.add(
+            "api_key_ids",
+            reason::TOO_MANY,
+            format!("must have at most '{REASSIGNED_MAX}' items"),
+        );
+    }
+    for (at, id) in request.api_key_ids.iter().enumerate().take(REASSIGNED_MAX) {
+        let field = format!("api_key_ids[{at}]");
+        match violations.field(&field, ApiKeyId::parse(id)) {
+            Some(id) if keys.contains(&id) => violations.add(&field, reason::NOT_ALLOWED, "stands twice"),
+            Some(id) => keys.push(id),
+            None => {}
+        }
+    }
+    finish(violations, from.zip(to).map(|(from, to)| Reassign { from, to, keys }))
+}
+
+pub(crate) fn reassigned(done: Reassigned) -> wire::ReassignUserKeysResponse {
+    let api_keys = done.keys.into_iter().map(super::api_key).collect();
+    wire::ReassignUserKeysResponse { api_keys, more: done.more }
 }
 
 pub(crate) fn session_id(text: &str) -> Result<SessionId, Invalid> {
@@ -68,7 +98,7 @@ pub(crate) fn update_user(request: &wire::UpdateUserRequest) -> Result<(UserId, 
                     "email" | "business_id" => {
                         violations.add(&field, reason::NOT_ALLOWED, "is fixed when the user is invited");
                     }
-                    "id" | "status" | "totp" | "etag" | "created_at" | "updated_at" => {
+                    "id" | "status" | "totp" | "stopped_keys" | "etag" | "created_at" | "updated_at" => {
                         violations.add(&field, reason::OUTPUT_ONLY, "is set by the server");
                     }
                     unknown => violations.add(unknown, reason::UNKNOWN_FIELD, "is no field of a user"),
@@ -94,8 +124,9 @@ fn mask(user: &wire::User, mask: &[String]) -> Vec<String> {
     set.into_iter().filter(|(_, set)| *set).map(|(field, _)| field.to_owned()).collect()
 }
 
-fn output_only(user: &wire::User) -> [(&'static str, bool); 6] {
+fn output_only(user: &wire::User) -> [(&'static str, bool); 7] {
     [
+        ("stopped_keys", user.stopped_keys != 0),
         ("id", !user.id.is_empty()),
         ("status", !user.status.is_empty()),
         ("totp", user.totp),
@@ -213,6 +244,7 @@ pub(crate) fn user(user: User) -> wire::User {
         etag: rpc::etag(user.revision),
         created_at: Some(timestamp(user.created_at)),
         updated_at: Some(timestamp(user.updated_at)),
+        stopped_keys: 0,
     }
 }
 

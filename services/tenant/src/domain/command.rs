@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use calendar::Instant;
 use ids::{ApiKeyId, BusinessId};
+use rpc::Actor;
 
-use crate::domain::{ApiKey, Business, BusinessUpdate, NewBusiness, NewKey, NewSecret, Tenant};
+use crate::domain::{ApiKey, Business, BusinessUpdate, NewBusiness, NewKey, NewSecret, Role, Tenant};
 
 /// What is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,6 +42,15 @@ pub enum Command {
     RevokeKey,
     /// Gives an API key a new secret.
     RotateKey(NewSecret),
+    /// Gives an API key of a user to another. Repeating it changes nothing.
+    ReassignKey {
+        /// Whom it belongs to.
+        from: Actor,
+        /// Whom it is to belong to.
+        to: Actor,
+        /// The role of `from`: the key can do no more from then on.
+        under: Role,
+    },
     /// Notes that an API key was used, unless that was noted a short while ago.
     NoteUse {
         /// Where the request came from.
@@ -73,6 +83,13 @@ pub enum Event {
     KeyRevoked,
     /// An API key has a new secret.
     KeyRotated(NewSecret),
+    /// An API key belongs to another user.
+    KeyReassigned {
+        /// To whom.
+        to: Actor,
+        /// The role of the user before.
+        under: Role,
+    },
     /// An API key was used: one of many uses.
     KeyUsed {
         /// When.

@@ -8,7 +8,7 @@ use rpc::{Actor, Permissions};
 use subtle::ConstantTimeEq as _;
 
 use crate::Error;
-use crate::domain::{Network, Role};
+use crate::domain::{Network, Role, Roles};
 
 /// An API key, without its secret.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +23,8 @@ pub struct ApiKey {
     pub previous: Option<Box<Previous>>,
     /// The last use that was noted.
     pub last_used: Option<Use>,
+    /// Roles of the users that it was reassigned from: it can do no more than they could.
+    pub under: Roles,
 }
 
 /// A secret that was replaced, and is valid a while longer.
@@ -146,7 +148,40 @@ impl ApiKey {
 
     /// The key as it is right after it was made.
     pub fn new(issued: NewKey, now: Instant) -> ApiKey {
-        ApiKey { issued, created_at: now, revoked_at: None, previous: None, last_used: None }
+        ApiKey {
+            issued,
+            created_at: now,
+            revoked_at: None,
+            previous: None,
+            last_used: None,
+            under: Roles::default(),
+        }
+    }
+
+    /// What it may do by itself: see [`NewKey::permissions`], and no more than any user it was reassigned from.
+    pub fn permissions(&self) -> Option<Permissions> {
+        let own = self.issued.permissions()?;
+        Some(self.under.iter().fold(own, |own, role| own.intersect(&role.permissions())))
+    }
+
+    /// Decides whether it may go on from `from` to `to`, whom it belongs to afterwards. True if it did already.
+    ///
+    /// # Errors
+    /// [`Error::KeyEnded`] when it is revoked or expired, [`Error::NotFound`] when it belongs to neither.
+    pub fn reassign(&self, from: &Actor, to: &Actor, now: Instant) -> Result<bool, Error> {
+        let is = |who: &Actor| self.issued.created_by.kind == who.kind && self.issued.created_by.id == who.id;
+        match (is(to), is(from)) {
+            (true, _) => Ok(true),
+            (false, true) if self.is_alive(now) => Ok(false),
+            (false, true) => Err(Error::KeyEnded),
+            (false, false) => Err(Error::NotFound { what: "API key" }),
+        }
+    }
+
+    /// The key as it goes on with `to`, under the role of who had it.
+    pub fn apply_reassignment(&mut self, to: &Actor, under: Role) {
+        self.issued.created_by = to.clone();
+        self.under = self.under.with(under);
     }
 
     /// Decides whether it may get a new secret.

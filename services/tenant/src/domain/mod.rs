@@ -36,7 +36,7 @@ pub use operator::{Operator, OperatorAccess, OperatorCommand, OperatorEvent, Ope
 pub use people::{OWNERS_MAX, People, PeopleCommand, PeopleEvent};
 pub use plan::{Feature, Kind, Plan, Value};
 pub use provider::{NewProvider, PROVIDERS_MAX, Provider, ProviderUpdate};
-pub use role::Role;
+pub use role::{Role, Roles};
 pub use session::Session;
 pub use state::{Directory, State, Tenant};
 pub use tree::{Change, Node, PARTS, QUIET_SECONDS, Status, Tree, TreeEvent, What, part};

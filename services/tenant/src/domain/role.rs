@@ -64,6 +64,37 @@ impl Role {
     }
 }
 
+/// A set of roles.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Roles(u8);
+
+impl Roles {
+    /// The set with `role` in it.
+    #[must_use]
+    pub fn with(self, role: Role) -> Roles {
+        Roles(self.0 | Roles::bit(role))
+    }
+
+    /// Those that are in it, the most powerful first.
+    pub fn iter(self) -> impl Iterator<Item = Role> {
+        Role::ALL.into_iter().filter(move |role| self.0 & Roles::bit(*role) != 0)
+    }
+
+    fn bit(role: Role) -> u8 {
+        match role {
+            Role::Owner => 1,
+            Role::Clerk => 2,
+            Role::Viewer => 4,
+        }
+    }
+}
+
+impl FromIterator<Role> for Roles {
+    fn from_iter<I: IntoIterator<Item = Role>>(roles: I) -> Roles {
+        roles.into_iter().fold(Roles::default(), Roles::with)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

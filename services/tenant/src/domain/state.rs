@@ -85,6 +85,12 @@ impl State {
                 key.rotate(now)?;
                 Ok(vec![Event::KeyRotated(secret.clone())])
             }
+            (State::ApiKey(key), Command::ReassignKey { from, to, under }) => {
+                Ok(match key.reassign(from, to, now)? {
+                    true => vec![],
+                    false => vec![Event::KeyReassigned { to: to.clone(), under: *under }],
+                })
+            }
             (State::ApiKey(key), Command::NoteUse { ip }) => Ok(match key.notes_use(now) {
                 true => vec![Event::KeyUsed { at: now, ip: *ip }],
                 false => vec![],
@@ -93,6 +99,7 @@ impl State {
             (_, Command::RevokeKey | Command::RotateKey(_) | Command::NoteUse { .. }) => {
                 Err(Error::NotFound { what: "API key" })
             }
+            (_, Command::ReassignKey { .. }) => Err(Error::NotFound { what: "API key" }),
             (_, Command::RegisterKey { .. }) => Err(Error::NotFound { what: "tenant" }),
             (_, Command::Register { .. } | Command::CreateTenant { .. }) => Err(Error::AlreadyExists),
             (_, Command::CreateBusiness(_) | Command::IssueKey(_)) => Err(Error::AlreadyExists),
@@ -112,10 +119,11 @@ impl State {
             (_, Event::KeyIssued(key)) => *self = State::ApiKey(key.clone()),
             (State::ApiKey(key), Event::KeyRevoked) => key.revoked_at = Some(recorded_at),
             (State::ApiKey(key), Event::KeyRotated(secret)) => key.apply_rotation(secret),
+            (State::ApiKey(key), Event::KeyReassigned { to, under }) => key.apply_reassignment(to, *under),
             (State::ApiKey(key), Event::KeyUsed { at, ip }) => key.last_used = Some(Use { at: *at, ip: *ip }),
             // `decide` lets these follow their own kind only; in damaged data `verify` finds the difference.
             (_, Event::BusinessUpdated(_) | Event::KeyRevoked) => {}
-            (_, Event::KeyRotated(_) | Event::KeyUsed { .. }) => {}
+            (_, Event::KeyRotated(_) | Event::KeyReassigned { .. } | Event::KeyUsed { .. }) => {}
         }
     }
 }

@@ -8,9 +8,10 @@ use proto::tenant::v1::{
     CreateUserResponse, DeactivateUserRequest, EndSessionRequest, EnrolTotpRequest, EnrolTotpResponse,
     FinishLoginRequest, GetIdentityProviderRequest, GetUserRequest, IdentityProvider,
     ListIdentityProvidersRequest, ListIdentityProvidersResponse, ListSessionsRequest, ListSessionsResponse,
-    ListUsersRequest, ListUsersResponse, LockUserRequest, ReinviteUserRequest, ReinviteUserResponse, Session,
-    SignInRequest, SignInResponse, StartLoginRequest, StartLoginResponse, StepUpRequest, UnlockUserRequest,
-    UpdateIdentityProviderRequest, UpdateUserRequest, User,
+    ListUsersRequest, ListUsersResponse, LockUserRequest, ReassignUserKeysRequest, ReassignUserKeysResponse,
+    ReinviteUserRequest, ReinviteUserResponse, Session, SignInRequest, SignInResponse, StartLoginRequest,
+    StartLoginResponse, StepUpRequest, UnlockUserRequest, UpdateIdentityProviderRequest, UpdateUserRequest,
+    User,
 };
 use rpc::{Ctx, Refused};
 use tonic::{Request, Response};
@@ -28,8 +29,8 @@ impl Grpc {
 
     async fn turn(&self, ctx: &Ctx, id: &str, to: domain::UserStatus, meta: Meta) -> Answer<User> {
         let id = identity::user_id(id).map_err(rpc::status)?;
-        let user = self.app.turn_user(ctx, id, to, meta).await.map_err(rpc::status)?;
-        Ok(Response::new(identity::user(user)))
+        let (user, stopped_keys) = self.app.turn_user(ctx, id, to, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(User { stopped_keys, ..identity::user(user) }))
     }
 }
 
@@ -83,6 +84,17 @@ impl IdentityService for Grpc {
         let (ctx, request) = rpc::open(request)?;
         let meta = self.unkept(&ctx, "DeactivateUser", &request);
         self.turn(&ctx, &request.user_id, domain::UserStatus::Deactivated, meta).await
+    }
+
+    async fn reassign_user_keys(
+        &self,
+        request: Request<ReassignUserKeysRequest>,
+    ) -> Answer<ReassignUserKeysResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let meta = self.unkept(&ctx, "ReassignUserKeys", &request);
+        let ask = identity::reassign_keys(&request).map_err(rpc::status)?;
+        let done = self.app.reassign_keys(&ctx, ask, meta).await.map_err(rpc::status)?;
+        Ok(Response::new(identity::reassigned(done)))
     }
 
     async fn reinvite_user(&self, request: Request<ReinviteUserRequest>) -> Answer<ReinviteUserResponse> {

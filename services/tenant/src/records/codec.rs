@@ -10,7 +10,7 @@ use rpc::{Actor, ActorKind};
 
 use crate::domain::{
     ApiKey, Business, BusinessUpdate, Costing, Directory, Event, Network, NewKey, NewSecret, Previous, Role,
-    State, Tenant, Use,
+    Roles, State, Tenant, Use,
 };
 
 #[derive(Clone, PartialEq, Message)]
@@ -33,7 +33,7 @@ enum Kind {
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredEvent {
-    #[prost(oneof = "What", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "What", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     what: Option<What>,
 }
 
@@ -57,10 +57,22 @@ enum What {
     KeyRotated(StoredSecret),
     #[prost(message, tag = "9")]
     KeyUsed(StoredUse),
+    #[prost(message, tag = "10")]
+    KeyReassigned(StoredReassignment),
 }
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredNothing {}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredReassignment {
+    #[prost(string, tag = "1")]
+    to_kind: String,
+    #[prost(string, tag = "2")]
+    to_id: String,
+    #[prost(string, tag = "3")]
+    under: String,
+}
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredDirectory {
@@ -150,6 +162,8 @@ struct StoredKey {
     previous: Option<Box<StoredSecret>>,
     #[prost(message, optional, tag = "15")]
     last_used: Option<StoredUse>,
+    #[prost(string, repeated, tag = "16")]
+    under: Vec<String>,
 }
 
 /// A secret, and when it or the one before it stops working.
@@ -211,6 +225,11 @@ pub(super) fn event(event: &Event) -> Bytes {
             last4: secret.last4.clone(),
             until_us: secret.previous_until.unix_micros(),
         }),
+        Event::KeyReassigned { to, under } => What::KeyReassigned(StoredReassignment {
+            to_kind: to.kind.name().to_owned(),
+            to_id: to.id.to_string(),
+            under: under.code().to_owned(),
+        }),
         Event::KeyUsed { at, ip } => What::KeyUsed(Use { at: *at, ip: *ip }.into()),
     };
     StoredEvent { what: Some(what) }.encode_to_vec().into()
@@ -236,6 +255,9 @@ pub(super) fn read_event(bytes: &[u8]) -> Result<Event, Damage> {
             last4: secret.last4,
             previous_until: instant(secret.until_us)?,
         }),
+        What::KeyReassigned(StoredReassignment { to_kind, to_id, under }) => {
+            Event::KeyReassigned { to: read_actor(&to_kind, to_id)?, under: read_role(&under)? }
+        }
         What::KeyUsed(used) => {
             let Use { at, ip } = used.try_into()?;
             Event::KeyUsed { at, ip }
@@ -332,6 +354,7 @@ impl From<&ApiKey> for StoredKey {
                 })
             }),
             last_used: key.last_used.map(StoredUse::from),
+            under: key.under.iter().map(|role| role.code().to_owned()).collect(),
         }
     }
 }
@@ -367,21 +390,17 @@ impl TryFrom<StoredKey> for ApiKey {
     fn try_from(stored: StoredKey) -> Result<Self, Damage> {
         let network =
             |bytes: &Vec<u8>| Network::from_bytes(bytes).ok_or_else(|| damage("a network of an API key"));
-        let kind = ActorKind::parse(&stored.creator_kind).filter(|_| !stored.creator_id.is_empty());
         let issued = NewKey {
             id: ApiKeyId::from_bytes(fixed(stored.id)?),
             name: stored.name,
-            role: Role::parse(&stored.role).ok_or_else(|| damage("the role of an API key"))?,
+            role: read_role(&stored.role)?,
             narrowed: stored.narrowed,
             path: read_path(stored.path)?,
             digest: fixed(stored.digest)?,
             last4: stored.last4,
             expires_at: stored.expires_us.map(instant).transpose()?,
             ip_allow: stored.ip_allow.iter().map(network).collect::<Result<_, _>>()?,
-            created_by: Actor::new(
-                kind.ok_or_else(|| damage("the creator of an API key"))?,
-                stored.creator_id,
-            ),
+            created_by: read_actor(&stored.creator_kind, stored.creator_id)?,
         };
         Ok(ApiKey {
             issued,
@@ -393,8 +412,18 @@ impl TryFrom<StoredKey> for ApiKey {
                 .transpose()?
                 .map(Box::new),
             last_used: stored.last_used.map(Use::try_from).transpose()?,
+            under: stored.under.iter().map(|role| read_role(role)).collect::<Result<Roles, _>>()?,
         })
     }
+}
+
+fn read_role(code: &str) -> Result<Role, Damage> {
+    Role::parse(code).ok_or_else(|| damage("the role of an API key"))
+}
+
+fn read_actor(kind: &str, id: String) -> Result<Actor, Damage> {
+    let kind = ActorKind::parse(kind).filter(|_| !id.is_empty());
+    Ok(Actor::new(kind.ok_or_else(|| damage("the creator of an API key"))?, id))
 }
 
 pub(super) fn damage(what: impl ToString) -> Damage {
@@ -483,7 +512,8 @@ mod tests {
 
     fn keys() -> impl Strategy<Value = ApiKey> {
         let optional = || proptest::option::of(instants());
-        let later = (proptest::option::of(previous()), proptest::option::of(uses()));
+        let under = proptest::sample::subsequence(Role::ALL.to_vec(), 0..=3).prop_map(Roles::from_iter);
+        let later = (proptest::option::of(previous()), proptest::option::of(uses()), under);
         (any::<[u8; 16]>(), any::<[u8; 32]>(), ".{1,200}", paths(), optional(), instants(), optional(), later)
             .prop_map(|(id, digest, name, path, expires_at, created_at, revoked_at, later)| {
                 let issued = NewKey {
@@ -498,7 +528,8 @@ mod tests {
                     ip_allow: vec![Network::parse("192.0.2.0/24").unwrap()],
                     created_by: Actor::new(ActorKind::ApiKey, "key_a"),
                 };
-                ApiKey { issued, created_at, revoked_at, previous: later.0.map(Box::new), last_used: later.1 }
+                let (previous, last_used, under) = later;
+                ApiKey { issued, created_at, revoked_at, previous: previous.map(Box::new), last_used, under }
             })
     }
 
@@ -539,6 +570,10 @@ mod tests {
         prop_oneof![
             "[a-z]{1,60}".prop_map(|slug| Event::Registered { slug }),
             any::<[u8; 16]>().prop_map(|id| Event::KeyRegistered { key: ApiKeyId::from_bytes(id) }),
+            proptest::sample::select(&Role::ALL[..]).prop_map(|under| {
+                let to = Actor::new(ActorKind::User, "usr_a");
+                Event::KeyReassigned { to, under }
+            }),
             tenants().prop_map(Event::TenantCreated),
             businesses().prop_map(Event::BusinessCreated),
             update.prop_map(|(legal_name, costing, backdate_window_days)| {
@@ -596,6 +631,7 @@ mod tests {
             revoked_at: Some(Instant::MAX),
             previous: Some(Box::new(Previous { digest, last4, until })),
             last_used: Some(Use { at: Instant::MAX, ip: Some([0xff; 16].into()) }),
+            under: Roles::from_iter(Role::ALL),
             ..ApiKey::new(issued, Instant::MAX)
         });
         assert!(key.header().len() <= journal::store::HEADER_BYTES_MAX, "{}", key.header().len());

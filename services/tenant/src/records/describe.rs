@@ -58,6 +58,7 @@ pub fn action(kind: u8, event: &[u8]) -> Option<&'static str> {
             Event::KeyIssued(_) => "tenant.api_key.created",
             Event::KeyRevoked => "tenant.api_key.revoked",
             Event::KeyRotated(_) => "tenant.api_key.rotated",
+            Event::KeyReassigned { .. } => "tenant.api_key.reassigned",
             Event::KeyUsed { .. } => "tenant.api_key.used",
         }),
         KIND_TREE => Some(match Tree::decode(event).ok()? {

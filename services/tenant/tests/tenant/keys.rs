@@ -202,7 +202,7 @@ async fn a_list_goes_on_where_its_page_ended() {
     for size in [1, 2, 3, 6, 7] {
         let (mut found, mut pages, mut token) = (vec![], 0, String::new());
         loop {
-            let request = ListApiKeysRequest { page_size: size, page_token: token };
+            let request = ListApiKeysRequest { page_size: size, page_token: token, ..Default::default() };
             let page = world
                 .client
                 .clone()
@@ -221,7 +221,8 @@ async fn a_list_goes_on_where_its_page_ended() {
     }
 
     let list = async |size: u32, token: &str, caller: &Principal| {
-        let request = ListApiKeysRequest { page_size: size, page_token: token.to_owned() };
+        let request =
+            ListApiKeysRequest { page_size: size, page_token: token.to_owned(), ..Default::default() };
         world
             .client
             .clone()

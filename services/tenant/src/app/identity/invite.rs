@@ -86,7 +86,12 @@ impl App {
     ///
     /// # Errors
     /// [`Error::GrantEscalation`], [`Error::InvalidCredentials`], or the journal.
-    pub(super) async fn may_make(&self, ctx: &Ctx, role: Role, user: Option<&User>) -> Result<(), Error> {
+    pub(in crate::app) async fn may_make(
+        &self,
+        ctx: &Ctx,
+        role: Role,
+        user: Option<&User>,
+    ) -> Result<(), Error> {
         let own = self.own(ctx).await?;
         let key = self.own_key(ctx).await?;
         let bound = own.ends_at.is_some() || key.is_some_and(|key| !key.issued.ip_allow.is_empty());

@@ -44,12 +44,19 @@ impl App {
         Ok((self.submit_with_owners(ctx.tenant, id, commands, meta).await?, false))
     }
 
-    /// Locks, lets in again or takes out a user that can do no more than the caller.
+    /// Locks, lets in again or takes out a user that can do no more than the caller. Says how many keys do not work any
+    /// more, see [`App::reassign_keys`].
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::GrantEscalation`], [`Error::IllegalTransition`], [`Error::LastOwner`],
     /// [`Error::TooManyOwners`], [`Error::StaleRevision`] when its role changes at this moment, or the journal.
-    pub async fn turn_user(&self, ctx: &Ctx, id: UserId, to: UserStatus, meta: Meta) -> Result<User, Error> {
+    pub async fn turn_user(
+        &self,
+        ctx: &Ctx,
+        id: UserId,
+        to: UserStatus,
+        meta: Meta,
+    ) -> Result<(User, u32), Error> {
         let user = self.user(ctx, id).await?;
         may_write(ctx, user.profile.business)?;
         let role = user.profile.role;
@@ -59,9 +66,12 @@ impl App {
             // Always, so that who becomes an owner at this moment is on the list no longer than in fact.
             UserStatus::Locked | UserStatus::Deactivated => PeopleCommand::RemoveOwner(id),
             _ if user.runs(role, self.master(ctx.tenant).await?) => PeopleCommand::AddOwner(id),
-            _ => return Ok(self.submit_user(ctx.tenant, id, turn, meta).await?.0),
+            _ => return Ok((self.submit_user(ctx.tenant, id, turn, meta).await?.0, 0)),
         };
-        self.submit_with_owners(ctx.tenant, id, [turn, list], meta).await
+        let out = matches!(to, UserStatus::Locked | UserStatus::Deactivated);
+        let user = self.submit_with_owners(ctx.tenant, id, [turn, list], meta).await?;
+        let stopped = if out { self.count_keys_of(ctx.tenant, id).await? } else { 0 };
+        Ok((user, u32::try_from(stopped).unwrap_or(u32::MAX)))
     }
 
     /// The master business of a tenant.
