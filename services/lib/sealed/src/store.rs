@@ -115,12 +115,18 @@ impl<S: Store + ?Sized> SealedStore<S> {
         if let Some(keys) = self.keyring.of(tenant)? {
             return Ok(keys);
         }
+        self.nothing_is_stored(tenant).await?;
+        Ok(self.keyring.of_new(tenant)?)
+    }
+
+    /// Of a tenant that has no key: or else its key was lost.
+    async fn nothing_is_stored(&self, tenant: TenantId) -> Result<(), StoreError> {
         let first = Some((tenant, AggregateId::from_bytes([0; 16])));
         let found = self.store.aggregates(first, ONE).await?;
-        if found.first().is_some_and(|(other, ..)| *other == tenant) {
-            return Err(KeyError::Missing.into());
+        match found.first() {
+            Some((other, ..)) if *other == tenant => Err(KeyError::Missing.into()),
+            _ => Ok(()),
         }
-        Ok(self.keyring.of_new(tenant)?)
     }
 
     fn hashed(&self, keys: &TenantKeys, claim: &Claim) -> Claim {
@@ -334,8 +340,11 @@ impl<S: Store + ?Sized> Store for SealedStore<S> {
         claim: Claim,
     ) -> BoxFuture<'_, Result<Option<AggregateId>, StoreError>> {
         async move {
-            // Without a key nothing was claimed.
-            let Some(keys) = self.keyring.of(tenant)? else { return Ok(None) };
+            let Some(keys) = self.keyring.of(tenant)? else {
+                // Without a key nothing was claimed: where it is stored follows from the key.
+                self.nothing_is_stored(tenant).await?;
+                return Ok(None);
+            };
             self.store.claim(tenant, self.hashed(&keys, &claim)).await
         }
         .boxed()

@@ -302,6 +302,9 @@ async fn a_lost_key_is_said_to_be_missing() {
         let store = over(Arc::clone(&raw), &Arc::new(Keyring::open(&root, &keys).unwrap()));
         let head = store.head(tenant(1), aggregate(1)).await;
         assert!(matches!(head, Err(StoreError::KeyMissing(_))), "{head:?}");
+        let owner = store.claim(tenant(1), claim()).await;
+        assert!(matches!(owner, Err(StoreError::KeyMissing(_))), "{owner:?}");
+        assert_eq!(store.claim(tenant(3), claim()).await, Ok(None), "nothing is stored of it");
         let other = commit(1, 5, 0);
         let outcome = store.commit(vec![other]).await;
         assert!(matches!(outcome, Outcome::Refused(Refusal::Moved { .. })), "{outcome:?}");
