@@ -287,6 +287,30 @@ async fn what_begins_later_is_told_when_it_begins() {
     group.world.close().await;
 }
 
+/// HIE-10: policies of sisters that begin at one moment: each branch hears of its own, and learns nothing of the other.
+#[tokio::test]
+async fn nobody_hears_of_a_policy_of_a_sister() {
+    let clock = Arc::new(Forward::default());
+    let group = Group::of(World::at(clock.clone()).await, &TREE).await;
+    let tea = group.product("Tea").await;
+    group.patch("far east", &tea, &json!({"name": "Our tea"})).await.ok(200);
+    group.patch("far west", &tea, &json!({"name": "My tea"})).await.ok(200);
+    let at = SystemEnv.now().plus_seconds(3_600).to_string();
+    let later = json!({"existingOverrides": "SUSPEND", "effectiveFrom": at});
+    group.policy("east", "text", "LOCKED", &later).await.ok(200);
+    group.policy("west", "text", "LOCKED", &later).await.ok(200);
+    let seen = &mut BTreeMap::new();
+    group.news(seen).await;
+
+    clock.pass_seconds(3_700);
+    assert_eq!(group.news(seen).await, each(["far east", "far west"], "POLICY name"));
+    for (business, above) in [("far east", "east"), ("far west", "west")] {
+        let change = group.heard(business).await.pop().expect("a change");
+        assert_eq!(change["originBusinessId"], json!(group.ids[above]), "{change}");
+    }
+    group.world.close().await;
+}
+
 /// Numbers that follow from a seed.
 struct Random(u64);
 

@@ -11,7 +11,7 @@ use events::{Cursor, Envelope, Sink, SinkError, Stretch, Undecodable};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
-use journal::{Aggregate as _, Request};
+use journal::{Aggregate as _, Rejection, Request};
 use rpc::SYSTEM_TENANT;
 use tokio::sync::Mutex;
 
@@ -61,13 +61,16 @@ impl FollowSink {
         let now = self.catalog.env.now();
         let come: Vec<TenantId> =
             moments.next.iter().filter(|(_, at)| **at <= now).map(|(tenant, _)| *tenant).collect();
+        let mut first = Ok(());
         for tenant in come {
-            match self.catalog.follow_moments(tenant).await? {
-                Some(next) => moments.next.insert(tenant, next),
-                None => moments.next.remove(&tenant),
-            };
+            match self.catalog.follow_moments(tenant).await {
+                Ok(Some(next)) => drop(moments.next.insert(tenant, next)),
+                Ok(None) => drop(moments.next.remove(&tenant)),
+                // What is wrong with one tenant holds up no other.
+                Err(error) => first = first.and(Err(error)),
+            }
         }
-        Ok(())
+        first
     }
 
     /// Every tenant that has something in the store.
@@ -119,7 +122,14 @@ impl Sink for FollowSink {
     ) -> BoxFuture<'a, Result<(), SinkError>> {
         async move {
             let mut moments = self.moments.lock().await;
-            let due = self.catalog.follow(tenant, stretches).await?;
+            let due = match self.catalog.follow(tenant, stretches).await {
+                Ok(due) => due,
+                Err(error) => {
+                    // Some of it may be written: what is due is read again.
+                    moments.next.insert(tenant, Instant::MIN);
+                    return Err(error);
+                }
+            };
             for (at, _) in due {
                 let next = moments.next.entry(tenant).or_insert(at);
                 *next = at.min(*next);
@@ -185,7 +195,10 @@ impl Sink for FollowSink {
             let command = InheritedCommand::Follow(Follow { position: Some(position), ..Follow::default() });
             let scope = journal::Scope { tenant: SYSTEM_TENANT, aggregate: records::following() };
             let request = Request { command, meta: self.catalog.by_itself() };
-            self.catalog.inherited.submit(scope, request).await.map_err(|_| unavailable("the position"))?;
+            self.catalog.inherited.submit(scope, request).await.map_err(|refused| match refused {
+                Rejection::Journal(error) => unavailable(error),
+                _ => unavailable("the position"),
+            })?;
             self.noted.store(position, Ordering::Relaxed);
             Ok(())
         }

@@ -112,7 +112,7 @@ impl Catalog {
         Ok(Saved { value: set.event.0, replayed })
     }
 
-    /// The overrides about a group of fields, of all businesses.
+    /// The overrides about a group of fields, of the caller's business and those below it.
     async fn standing(&self, ctx: &Ctx, group: &str) -> Result<Vec<Standing>, Error> {
         let (mut found, mut after) = (Vec::new(), None);
         if crate::domain::group(group).is_none() {
@@ -123,7 +123,11 @@ impl Catalog {
             let rows = self.store.index(ctx.tenant, index::OVERRIDES, prefix.clone(), after, CHUNK).await;
             let rows = rows.map_err(journal::Error::from)?;
             for row in &rows {
-                found.push(Standing(records::businesses(&row.value).map_err(journal::Error::from)?));
+                let path = records::businesses(&row.value).map_err(journal::Error::from)?;
+                // What others say elsewhere in the tree is no matter of theirs.
+                if path.contains(&ctx.business) && found.last() != Some(&Standing(path.clone())) {
+                    found.push(Standing(path));
+                }
             }
             if found.len() > STANDING_MAX {
                 return Err(Error::LimitReached { what: "overrides to look at", max: STANDING_MAX });

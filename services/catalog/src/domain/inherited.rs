@@ -193,6 +193,16 @@ pub struct Step {
     pub at: Instant,
     /// The fields that it may have changed.
     fields: BTreeSet<&'static str>,
+    /// The policies that it takes in: they need not be of businesses that have to do with each other.
+    policies: Vec<Ruling>,
+}
+
+/// A policy that a business may hear of.
+#[derive(Debug, Clone)]
+struct Ruling {
+    owner: BusinessId,
+    group: String,
+    version: u64,
 }
 
 impl Step {
@@ -223,10 +233,11 @@ impl Step {
         let origin =
             if let Event::Overridden(overridden) = event { overridden.business() } else { after.business };
         let cause = Cause::Entry { revision: seq, what, publication: event.publication() };
-        Some(Step { origin, cause, at, fields })
+        Some(Step { origin, cause, at, fields, policies: vec![] })
     }
 
-    /// What policies may change that begin to count together; the last of them is named.
+    /// What policies may change that begin to count together. Each business hears of the last one that says something
+    /// there.
     pub fn of_policies(policies: &[&Policy], known: Known) -> Option<Step> {
         let policy = policies.last()?;
         let groups = policies.iter().filter_map(|policy| PRODUCTS.group(&policy.group));
@@ -235,6 +246,14 @@ impl Step {
             cause: Cause::Policy { group: policy.group.clone(), version: policy.version },
             at: known.at.unwrap_or(policy.recorded_at),
             fields: groups.flat_map(|group| group.fields).map(|field| field.name).collect(),
+            policies: policies
+                .iter()
+                .map(|policy| Ruling {
+                    owner: policy.owner,
+                    group: policy.group.clone(),
+                    version: policy.version,
+                })
+                .collect(),
         })
     }
 }
@@ -278,9 +297,26 @@ impl<'a> Compared<'a> {
         if fields.is_empty() && shown.is_none() {
             return None;
         }
-        let Step { origin, cause, at, .. } = self.step;
-        let (origin, cause, occurred_at) = (*origin, cause.clone(), *at);
+        let (origin, cause) = self.cause(line, &fields)?;
+        let occurred_at = self.step.at;
         Some(InheritedChange { product: after.0.id, fields, shown, origin, cause, occurred_at })
+    }
+
+    /// Who did what: of policies the last one of a business on the line, about a field that changed. Others say nothing
+    /// there, and nobody learns of them.
+    fn cause(&self, line: &[BusinessId], fields: &[String]) -> Option<(BusinessId, Cause)> {
+        let Cause::Policy { .. } = self.step.cause else {
+            return Some((self.step.origin, self.step.cause.clone()));
+        };
+        let about = |ruling: &&Ruling| {
+            let group = PRODUCTS.group(&ruling.group);
+            let changed = |group: &Group| {
+                group.fields.iter().any(|field| fields.iter().any(|changed| changed == field.name))
+            };
+            line.contains(&ruling.owner) && group.is_some_and(changed)
+        };
+        let Ruling { owner, group, version } = self.step.policies.iter().rev().find(about)?;
+        Some((*owner, Cause::Policy { group: group.clone(), version: *version }))
     }
 
     fn fields(&self, line: &[BusinessId]) -> Vec<String> {

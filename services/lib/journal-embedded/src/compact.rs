@@ -101,11 +101,15 @@ impl Tables {
     }
 
     /// Merges tiers of one table, once; returns whether some were.
-    fn merge_deep(&self, table: Table) -> fjall::Result<bool> {
+    fn merge_deep(&self, table: Table, signal: &Signal) -> fjall::Result<bool> {
         if table.is_queue() {
             return Ok(false);
         }
-        let step = tiers::deep(&self.levels(table)).filter(|step| self.has_room(table, *step));
+        let due = tiers::deep(&self.levels(table));
+        let step = due.filter(|step| self.has_room(table, *step));
+        if due != step && !signal.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!("tables are not merged until the disk has room for it: reads get slower");
+        }
         step.map(|step| self.step(table, step)).transpose().map(|done| done.is_some())
     }
 }
@@ -117,6 +121,8 @@ pub(crate) struct Signal {
     changes: Mutex<u64>,
     changed: Condvar,
     stopped: Arc<AtomicBool>,
+    /// Whether it was said that the disk has no room for a merge.
+    warned: AtomicBool,
 }
 
 impl Signal {
@@ -204,7 +210,7 @@ fn work(part: Part, tables: &Tables, fatal: &Fatal, signal: &Signal) {
         for table in Table::ALL {
             let done = match part {
                 Part::Shallow => tables.merge_shallow(table),
-                Part::Deep => tables.merge_deep(table),
+                Part::Deep => tables.merge_deep(table, signal),
             };
             match done {
                 Ok(any) => merged |= any,

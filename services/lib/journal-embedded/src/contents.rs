@@ -242,8 +242,9 @@ impl Contents {
         let (changes, view) = {
             let generations = self.overlay.read();
             let changes = newest(generations.iter().map(|generation| {
-                let heads = generation.heads().filter(|(key, _)| after.is_none_or(|after| *key > after));
-                heads.map(|(key, head)| (key.to_vec(), Some(records::head_value(head).into())))
+                let behind = |(key, _): &([u8; 32], &Head)| after.is_none_or(|after| *key > after);
+                let heads = smallest(generation.heads().filter(behind).collect(), limit);
+                heads.into_iter().map(|(key, head)| (key.to_vec(), Some(records::head_value(head).into())))
             }));
             (changes, self.tables.view())
         };
@@ -322,6 +323,15 @@ fn point_reads(
         Order::Ascending => (from..=to).filter_map(read).take(limit).collect(),
         Order::Descending => (from..=to).rev().filter_map(read).take(limit).collect(),
     }
+}
+
+/// The `limit` items with the smallest keys, in no order: what a page of so many may begin with.
+fn smallest<K: Ord, T>(mut items: Vec<(K, T)>, limit: usize) -> Vec<(K, T)> {
+    if limit < items.len() {
+        items.select_nth_unstable_by(limit, |(one, _), (other, _)| one.cmp(other));
+        items.truncate(limit);
+    }
+    items
 }
 
 /// Puts lists of changes over each other, the newest first.

@@ -84,7 +84,7 @@ impl Directory {
 
     /// Whether there is room for so many bytes more, with something left for what is written meanwhile.
     pub(crate) fn has_free(&self, bytes: u64) -> bool {
-        self.free().is_none_or(|free| free / 2 > bytes)
+        self.free().is_none_or(|free| free > bytes.saturating_add(16 * RESERVE_BYTES))
     }
 
     fn free(&self) -> Option<u64> {

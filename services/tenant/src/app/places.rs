@@ -18,6 +18,8 @@ use crate::domain::{Business, Node};
 const STOCK: &str = "stock";
 /// Parts of a business's items that one call looks at: 100,000 items.
 const PARTS_MAX: usize = 200;
+/// The same, before the business is quiet.
+const PARTS_EARLY: usize = 4;
 /// Businesses of which it is remembered how far their items were looked at.
 pub(super) const LOOKS_MAX: usize = 1_000;
 
@@ -119,7 +121,9 @@ impl App {
                 })
             }
         };
-        match look_through(look.last_variant.clone(), PARTS_MAX, ask).await {
+        // What is only said early need not be complete.
+        let parts = if decisive { PARTS_MAX } else { PARTS_EARLY };
+        match look_through(look.last_variant.clone(), parts, ask).await {
             Ok(true) => {
                 self.looks.insert(key, none);
                 Ok(look.began_at)

@@ -14,8 +14,8 @@ use crate::domain::ApiKey;
 pub const PARTS: u8 = 16;
 /// How long a business is not changed any more before it is closed: until then what was let in before may still be
 /// posted. Longer than a gateway believes a credential (5 s), a signed context is valid (60 s, and 5 s for clocks),
-/// and a call lasts (30 s), one after the other.
-pub const QUIET_SECONDS: i64 = 120;
+/// a call lasts (30 s), and an outcome that nobody knows is pursued (25 s), one after the other, with something to spare.
+pub const QUIET_SECONDS: i64 = 180;
 
 /// What a business may do.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

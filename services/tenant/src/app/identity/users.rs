@@ -70,7 +70,12 @@ impl App {
         };
         let out = matches!(to, UserStatus::Locked | UserStatus::Deactivated);
         let user = self.submit_with_owners(ctx.tenant, id, [turn, list], meta).await?;
-        let stopped = if out { self.count_keys_of(ctx.tenant, id).await? } else { 0 };
+        let counted = if out { self.count_keys_of(ctx.tenant, id).await } else { Ok(0) };
+        // The user is out; that the keys cannot be counted is no failure of that.
+        let stopped = counted.unwrap_or_else(|error| {
+            tracing::warn!(user.id = %id, "the keys of who leaves cannot be counted: {error}");
+            0
+        });
         Ok((user, u32::try_from(stopped).unwrap_or(u32::MAX)))
     }
 
