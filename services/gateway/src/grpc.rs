@@ -51,7 +51,12 @@ impl Inner {
             false => self.credentials.check(peer, request.headers(), rule).await?,
         };
         let (parts, body) = request.into_parts();
-        let mut request = Request::from_parts(parts, ahead(body).await?);
+        let body = tokio::select! {
+            biased;
+            body = ahead(body) => body?,
+            () = self.closing.cancelled() => return Err(Error::IncompleteBody),
+        };
+        let mut request = Request::from_parts(parts, body);
         let _place = self.places.take(known.tenant()).await?;
 
         let headers = request.headers_mut();

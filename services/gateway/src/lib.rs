@@ -28,6 +28,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use transcode::Catalogue;
 
@@ -61,6 +62,8 @@ struct Inner {
     timeout: HeaderValue,
     ready: AtomicBool,
     in_flight: AtomicUsize,
+    /// Cancelled when the process waits no longer for requests that have not come in full.
+    closing: CancellationToken,
     places: Places,
 }
 
@@ -103,6 +106,7 @@ impl Gateway {
             traces: Traces::new()?,
             ready: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            closing: CancellationToken::new(),
         })))
     }
 

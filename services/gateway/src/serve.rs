@@ -35,6 +35,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// A silent HTTP/2 connection is asked whether it lives, and closed when it does not say so.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(20);
+/// How long a process that ends waits for the rest of requests that have begun to come: nothing of them was done.
+const BODIES_WITHIN: Duration = Duration::from_secs(3);
 /// Pause after the system refused a connection, for example because no file descriptor is left.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
@@ -86,6 +88,11 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: Cancellati
     drop(listener);
     gateway.set_ready(false);
     let drain = Duration::from_millis(gateway.0.config.drain_ms);
+    let closing = gateway.0.closing.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(BODIES_WITHIN.min(drain / 2)).await;
+        closing.cancel();
+    });
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("{} requests were cut off by the shutdown", gateway.in_flight());
     }

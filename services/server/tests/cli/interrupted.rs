@@ -52,7 +52,9 @@ fn a_killed_server_loses_and_doubles_nothing() {
         let finished = import.finish();
         if finished.code != Some(0) {
             let message = finished.refused(69);
-            assert!(message.contains("repeat the same command"), "{message}");
+            // It may not even have begun.
+            let says = ["repeat the same command", "no server answers"];
+            assert!(says.iter().any(|says| message.contains(says)), "{message}");
             interrupted += 1;
         }
     }
