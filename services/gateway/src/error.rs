@@ -50,6 +50,9 @@ pub enum Error {
     /// A service is away.
     #[error("the service cannot be reached, try again")]
     Unreachable,
+    /// The process ends before the request is there in full.
+    #[error("the server stops and has not got the whole request: nothing was done, try again")]
+    Stopping,
     /// The time for the request is over. What it asked for may still happen.
     #[error("the request took too long; try again with the same idempotency key")]
     DeadlineExceeded,
@@ -81,7 +84,9 @@ impl Problem for Error {
             }
             Error::CsrfTokenInvalid => Code::PermissionDenied,
             Error::Refused(refused) => refused.code(),
-            Error::Overloaded | Error::Shed | Error::Unreachable | Error::KeyMissing => Code::Unavailable,
+            Error::Overloaded | Error::Shed | Error::Unreachable | Error::KeyMissing | Error::Stopping => {
+                Code::Unavailable
+            }
             Error::KeyDestroyed => Code::FailedPrecondition,
             Error::DeadlineExceeded => Code::DeadlineExceeded,
             Error::Internal => Code::Internal,
@@ -102,7 +107,7 @@ impl Problem for Error {
             Error::Overloaded | Error::Shed => "OVERLOADED",
             Error::KeyDestroyed => "TENANT_KEY_DESTROYED",
             Error::KeyMissing => "TENANT_KEY_MISSING",
-            Error::Unreachable => "UNAVAILABLE",
+            Error::Unreachable | Error::Stopping => "UNAVAILABLE",
             Error::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Error::Internal => "INTERNAL",
         }

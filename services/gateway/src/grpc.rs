@@ -51,12 +51,7 @@ impl Inner {
             false => self.credentials.check(peer, request.headers(), rule).await?,
         };
         let (parts, body) = request.into_parts();
-        let body = tokio::select! {
-            biased;
-            body = ahead(body) => body?,
-            () = self.closing.cancelled() => return Err(Error::IncompleteBody),
-        };
-        let mut request = Request::from_parts(parts, body);
+        let mut request = Request::from_parts(parts, self.unless_stopping(ahead(body)).await??);
         let _place = self.places.take(known.tenant()).await?;
 
         let headers = request.headers_mut();

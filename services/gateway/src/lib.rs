@@ -179,6 +179,18 @@ impl Inner {
         Duration::from_millis(self.config.deadline_ms)
     }
 
+    /// Waits for a body, but not for one that would hold up the end of the process.
+    ///
+    /// # Errors
+    /// [`Error::Stopping`].
+    async fn unless_stopping<T>(&self, body: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            body = body => Ok(body),
+            () = self.closing.cancelled() => Err(Error::Stopping),
+        }
+    }
+
     /// Counts one of the requests that are here at the same time; `None` when there are too many.
     fn entrance(&self) -> Option<Entrance<'_>> {
         let entrance = Entrance(&self.in_flight);

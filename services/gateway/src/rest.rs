@@ -58,7 +58,7 @@ impl Inner {
         let given = match known.permissions().lets_call(rule) {
             true => {
                 let metadata = named(&parts.headers, rule)?;
-                Some((metadata, read(&parts.headers, body, operation).await?))
+                Some((metadata, self.unless_stopping(read(&parts.headers, body, operation)).await??))
             }
             // The service's guard refuses it before it looks at anything else, and has it written down.
             false => None,

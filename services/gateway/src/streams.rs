@@ -96,16 +96,18 @@ where
 impl Inbox {
     /// Runs a connection and the streams that it puts here, until both are done.
     pub(crate) async fn run<C: Future>(self, connection: C) -> C::Output {
-        let mut connection = pin!(connection);
+        let mut connection = pin!(Some(connection));
         let mut streams = FuturesUnordered::new();
         let mut ended = None;
         poll_fn(|cx| {
             self.0.left.store(POLLS_PER_TURN, Ordering::Relaxed);
             loop {
-                if ended.is_none()
-                    && let Poll::Ready(end) = connection.as_mut().poll(cx)
+                if let Some(running) = connection.as_mut().as_pin_mut()
+                    && let Poll::Ready(end) = running.poll(cx)
                 {
                     ended = Some(end);
+                    // Streams that still wait for it learn that nothing comes any more.
+                    connection.set(None);
                 }
                 let new = std::mem::take(&mut *self.0.new.lock());
                 let is_new = !new.is_empty();

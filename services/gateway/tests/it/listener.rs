@@ -1,10 +1,13 @@
 //! One port for HTTP/1.1, HTTP/2, REST and gRPC, and its end.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use gateway::Config;
 use http::{Request, Version};
-use http_body_util::{BodyExt as _, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use proto::stock::v1 as stock;
@@ -79,4 +82,35 @@ async fn a_shutdown_waits_for_what_is_being_answered() {
     assert_eq!(answer.await.unwrap().unwrap().status(), 201);
     served.await.unwrap();
     assert_eq!(world.gateway.in_flight(), 0);
+}
+
+/// A request that never comes in full holds no shutdown: nothing of it was done, and its caller is told to repeat it.
+#[tokio::test]
+async fn a_shutdown_waits_for_no_body_that_does_not_come() {
+    let world = World::with(Config { drain_ms: 4_000, ..Config::default() });
+    world.gateway.set_ready(true);
+    let (address, shutdown, served) = listening(&world).await;
+    let begun = |uri: String, content_type: &str, http2_only| {
+        let (rest, body) = futures::channel::mpsc::unbounded::<Result<Frame<Bytes>, Infallible>>();
+        rest.unbounded_send(Ok(Frame::data(Bytes::from_static(b"{")))).unwrap();
+        let request = Request::post(uri)
+            .header("authorization", format!("Bearer {KEY}"))
+            .header("content-type", content_type)
+            .header("idempotency-key", "k")
+            .body(StreamBody::new(body));
+        let client = Client::builder(TokioExecutor::new()).http2_only(http2_only).build_http();
+        (rest, tokio::spawn(client.request(request.unwrap())))
+    };
+    let rest = begun(format!("http://{address}/v1/movements"), "application/json", false);
+    let method = "cargopilot.stock.v1.StockService/PostMovement";
+    let grpc = begun(format!("http://{address}/{method}"), "application/grpc", true);
+    while world.gateway.in_flight() < 2 {
+        tokio::task::yield_now().await;
+    }
+
+    shutdown.cancel();
+    served.await.unwrap();
+    assert_eq!(world.gateway.in_flight(), 0);
+    assert_eq!(rest.1.await.unwrap().unwrap().status(), 503);
+    assert_eq!(grpc.1.await.unwrap().unwrap().headers()["grpc-status"], "14");
 }
