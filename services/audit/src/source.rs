@@ -1,19 +1,15 @@
 //! Where entries come from: the journals of the services.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use calendar::Instant;
 use events::in_process::Listener;
-use events::{Bus, Envelope, Heard, InProcess, ReadJournal, Sweep};
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use events::{Beside, Follows, InProcess, Sweep};
 use ids::{AggregateId, TenantId};
 use journal::feed::FeedStore;
-use journal::store::{Found, Head};
-use journal::{Aggregate as _, Chain, Entry, Seq, SharedStore, StoreError};
+use journal::store::Head;
+use journal::{Aggregate as _, Chain, Entry, SharedStore, StoreError};
 
 use crate::domain::access::Accesses;
 use crate::domain::summary::Facts;
@@ -43,8 +39,7 @@ pub struct Source {
     pub describe: Describe,
     /// What looks at all heads, if nobody tells of changes.
     sweep: Option<Arc<Sweep>>,
-    /// Set when the consumer runs beside the work of others, which it is not to hold up.
-    beside: Arc<AtomicBool>,
+    beside: Arc<Beside>,
 }
 
 /// What an entry says about itself.
@@ -103,20 +98,30 @@ impl Source {
         Source::over(service, store, listener, describe)
     }
 
-    fn over<F: events::Source>(
+    fn over(
         service: &'static str,
         store: SharedStore,
-        inner: Arc<F>,
+        inner: Arc<dyn events::Source>,
         describe: Describe,
     ) -> Source {
-        let beside = Arc::new(AtomicBool::new(false));
-        let feed = Arc::new(Fed { inner, beside: Arc::clone(&beside), more: AtomicBool::new(false) });
-        Source { service, store, feed, describe, sweep: None, beside }
+        let follows = match service {
+            SERVICE => Follows::Ids(|aggregate| is_taken(SERVICE, aggregate)),
+            _ => Follows::All,
+        };
+        let beside = Beside::new(inner, follows);
+        Source {
+            service,
+            store,
+            feed: Arc::clone(&beside) as Arc<dyn events::Source>,
+            describe,
+            sweep: None,
+            beside,
+        }
     }
 
     /// From now on changes are taken together for a while.
     pub(crate) fn run_beside(&self) {
-        self.beside.store(true, Ordering::Relaxed);
+        self.beside.collect();
     }
 
     /// Sees to it that what was written before this call is heard.
@@ -163,86 +168,4 @@ pub fn stored(chain: Chain, entry: &[u8]) -> Vec<u8> {
 /// Whether entries of an aggregate become leaves: all but those of the logs themselves.
 pub(crate) fn is_taken(service: &str, aggregate: AggregateId) -> bool {
     service != SERVICE || aggregate != log_id()
-}
-
-type Reading<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
-
-/// Reads heads of aggregates whose entries become leaves.
-fn heads<'a>(
-    service: &'a str,
-    mut after: Option<(TenantId, AggregateId)>,
-    read: impl Fn(Option<(TenantId, AggregateId)>) -> Reading<'a, Vec<Found>> + Send + 'a,
-) -> Reading<'a, Vec<Found>> {
-    async move {
-        loop {
-            let mut page = read(after).await?;
-            after = page.last().map(|(tenant, aggregate, _)| (*tenant, *aggregate));
-            page.retain(|(_, aggregate, _)| is_taken(service, *aggregate));
-            // An empty page is the end to those who ask.
-            if !page.is_empty() || after.is_none() {
-                return Ok(page);
-            }
-        }
-    }
-    .boxed()
-}
-
-/// How long changes are collected before they become leaves in one commit. Without it each commit of a service
-/// would be followed by one of the log, and both wait for the same disk.
-const COLLECT: Duration = Duration::from_millis(100);
-
-/// A feed without the logs themselves.
-struct Fed<F> {
-    inner: Arc<F>,
-    beside: Arc<AtomicBool>,
-    /// Set if there was more than one page the last time.
-    more: AtomicBool,
-}
-
-impl<F: events::Source> ReadJournal for Fed<F> {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn read(
-        &self,
-        tenant: TenantId,
-        aggregate: AggregateId,
-        from: Seq,
-        to: Seq,
-        limit: usize,
-    ) -> Reading<'_, Vec<Envelope>> {
-        self.inner.read(tenant, aggregate, from, to, limit)
-    }
-
-    fn head(&self, tenant: TenantId, aggregate: AggregateId) -> Reading<'_, Option<Head>> {
-        self.inner.head(tenant, aggregate)
-    }
-
-    fn heads(&self, after: Option<(TenantId, AggregateId)>, limit: usize) -> Reading<'_, Vec<Found>> {
-        heads(self.inner.name(), after, move |after| self.inner.heads(after, limit))
-    }
-}
-
-impl<F: events::Source> Bus for Fed<F> {
-    fn hear(&self, after: u64, limit: usize) -> Reading<'_, Heard> {
-        async move {
-            if self.beside.load(Ordering::Relaxed) && !self.more.load(Ordering::Relaxed) {
-                tokio::time::sleep(COLLECT).await;
-            }
-            let mut heard = self.inner.hear(after, limit).await?;
-            self.more.store(heard.upto < heard.last, Ordering::Relaxed);
-            heard.changes.retain(|change| is_taken(self.inner.name(), change.aggregate));
-            Ok(heard)
-        }
-        .boxed()
-    }
-
-    fn moved(&self, after: u64) -> BoxFuture<'_, ()> {
-        self.inner.moved(after)
-    }
-
-    fn handled(&self, upto: u64) -> Reading<'_, ()> {
-        self.inner.handled(upto)
-    }
 }

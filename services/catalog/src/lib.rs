@@ -1,7 +1,7 @@
 //! Products, variants, units, barcodes, price lists.
 //!
 //! Reading order: [`domain`] (the rules), `app` (the use cases), `records` (what is stored), `convert`
-//! (every field check), `grpc`, `source`, `sink` and [`tasks`](Follower) (what runs beside requests), [`Error`].
+//! (every field check), `grpc`, `sink` and [`tasks`](Follower) (what runs beside requests), [`Error`].
 
 mod app;
 mod convert;
@@ -10,7 +10,6 @@ mod error;
 mod grpc;
 mod records;
 mod sink;
-mod source;
 mod tasks;
 
 pub use error::Error;

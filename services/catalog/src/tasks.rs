@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::{Completeness, Consumer, InProcess, Sweep};
+use events::{Beside, Completeness, Consumer, Follows, InProcess, Sweep};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::app::Catalog;
+use crate::records::is_followed;
 use crate::sink::FollowSink;
-use crate::source::Followed;
 
 /// How often is looked whether a policy begins to count.
 const MOMENTS_EVERY: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ const MOMENTS_EVERY: Duration = Duration::from_secs(1);
 pub struct Follower(Arc<Parts>);
 
 struct Parts {
-    source: Arc<Followed>,
+    source: Arc<Beside>,
     /// What looks at all heads, if nobody tells of changes.
     sweep: Option<Arc<Sweep>>,
     sink: Arc<FollowSink>,
@@ -42,7 +42,8 @@ impl Follower {
                 (sweep.clone(), Some(sweep))
             }
         };
-        let source = Followed::new(heard, store);
+        // Not what it writes itself.
+        let source = Beside::new(heard, Follows::Heads(is_followed));
         let sink = FollowSink::new(catalog);
         let consumer = Consumer::new("inheritance", source.clone(), Arc::clone(&sink));
         Follower(Arc::new(Parts { source, sweep, sink, consumer }))
@@ -51,7 +52,7 @@ impl Follower {
     /// Follows from now on.
     #[must_use]
     pub fn start(&self) -> Running {
-        self.0.source.run_beside();
+        self.0.source.collect();
         let (stop, mut stopped) = watch::channel(false);
         let follower = self.clone();
         let task = tokio::spawn(async move {

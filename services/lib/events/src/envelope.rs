@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ids::{AggregateId, TenantId};
-use journal::{Chain, Damage, Entry, Seq};
+use journal::store::{Order, Store};
+use journal::{Chain, Damage, Entry, Seq, StoreError, unstored};
 use sha2::{Digest, Sha256};
 
 /// An entry of a journal, and where it stands.
@@ -25,6 +26,29 @@ pub struct Envelope {
     pub chain: Chain,
     /// The entry as stored: an encoded [`Entry`], which is what the chain is over.
     pub bytes: Bytes,
+}
+
+/// Reads entries `from ..= to` of an aggregate from the store that has them, as envelopes, at most `limit`.
+///
+/// # Errors
+/// Those of the store; [`StoreError::Damaged`] for an entry that is not one.
+pub(crate) async fn read(
+    source: &Arc<str>,
+    store: &(impl Store + ?Sized),
+    (tenant, aggregate): (TenantId, AggregateId),
+    (from, to): (Seq, Seq),
+    limit: usize,
+) -> Result<Vec<Envelope>, StoreError> {
+    let Some(head) = store.head(tenant, aggregate).await? else { return Ok(Vec::new()) };
+    let stored = store.entries(tenant, aggregate, from, to, Order::Ascending, limit).await?;
+    let envelope = |(seq, bytes)| {
+        let (chain, bytes) = unstored(bytes).map_err(|damage| {
+            StoreError::Damaged(format!("entry {seq} of aggregate {aggregate}: {damage}"))
+        })?;
+        let source = Arc::clone(source);
+        Ok(Envelope { source, tenant, aggregate, seq, format: head.format, chain, bytes })
+    };
+    stored.into_iter().map(envelope).collect()
 }
 
 /// Names an entry for a bus that drops what it saw already: first 16 bytes of SHA-256 over tenant, aggregate

@@ -9,11 +9,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 use journal::feed::FeedStore;
-use journal::store::{Found, Head, Order};
-use journal::{Seq, StoreError, unstored};
+use journal::store::{Found, Head};
+use journal::{Seq, StoreError};
 use parking_lot::Mutex;
 
-use crate::envelope::Envelope;
+use crate::envelope::{self, Envelope};
 use crate::source::{Bus, Heard, ReadJournal};
 
 /// Groups that pile up in the feed before those that all listeners handled are forgotten: forgetting is a
@@ -82,19 +82,7 @@ impl ReadJournal for Listener {
         to: Seq,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Envelope>, StoreError>> {
-        async move {
-            let Some(head) = self.bus.store.head(tenant, aggregate).await? else { return Ok(Vec::new()) };
-            let stored = self.bus.store.entries(tenant, aggregate, from, to, Order::Ascending, limit).await?;
-            let envelope = |(seq, bytes)| {
-                let (chain, bytes) = unstored(bytes).map_err(|damage| {
-                    StoreError::Damaged(format!("entry {seq} of aggregate {aggregate}: {damage}"))
-                })?;
-                let source = Arc::clone(&self.bus.name);
-                Ok(Envelope { source, tenant, aggregate, seq, format: head.format, chain, bytes })
-            };
-            stored.into_iter().map(envelope).collect()
-        }
-        .boxed()
+        envelope::read(&self.bus.name, &*self.bus.store, (tenant, aggregate), (from, to), limit).boxed()
     }
 
     fn head(

@@ -2,10 +2,11 @@
 //!
 //! Read in this order: [`envelope`] (one entry under way), [`source`] (what a consumer hears from: a bus
 //! that wakes it and a journal that it reads), [`in_process`] (the bus of one process: a cursor over the
-//! journals of a store), [`sweep`] (what hears from a store that does not tell), [`sink`] (where effects and cursors are kept, together), [`consumer`] (the loop),
-//! [`check`] (proof of completeness against the heads of the journals), [`model`] (read models that are rebuilt
+//! journals of a store), [`sweep`] (what hears from a store that does not tell), [`beside`] (what is not followed, and
+//! not at every commit), [`sink`] (where effects and cursors are kept, together), [`consumer`] (the loop), [`check`] (proof of completeness against the heads of the journals), [`model`] (read models that are rebuilt
 //! beside the live ones).
 
+pub mod beside;
 pub mod check;
 pub mod consumer;
 pub mod envelope;
@@ -15,6 +16,7 @@ pub mod sink;
 pub mod source;
 pub mod sweep;
 
+pub use crate::beside::{Beside, Follows};
 pub use crate::check::Completeness;
 pub use crate::consumer::{Consumer, Error, Step};
 pub use crate::envelope::{Envelope, MessageId};

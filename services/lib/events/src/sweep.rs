@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
-use journal::store::{Found, Head, Order};
-use journal::{Seq, SharedStore, StoreError, unstored};
+use journal::store::{Found, Head};
+use journal::{Seq, SharedStore, StoreError};
 
-use crate::envelope::Envelope;
+use crate::envelope::{self, Envelope};
 use crate::source::{Bus, Heard, ReadJournal};
 
 /// Shortest pause between two looks at all heads.
@@ -57,18 +56,7 @@ impl ReadJournal for Sweep {
         to: Seq,
         limit: usize,
     ) -> Reading<'_, Vec<Envelope>> {
-        async move {
-            let Some(head) = self.store.head(tenant, aggregate).await? else { return Ok(vec![]) };
-            let stored = self.store.entries(tenant, aggregate, from, to, Order::Ascending, limit).await?;
-            let envelope = |(seq, stored): (Seq, Bytes)| {
-                let (chain, bytes) = unstored(stored)
-                    .map_err(|damage| StoreError::Damaged(format!("entry {seq}: {damage}")))?;
-                let source = Arc::clone(&self.service);
-                Ok(Envelope { source, tenant, aggregate, seq, format: head.format, chain, bytes })
-            };
-            stored.into_iter().map(envelope).collect()
-        }
-        .boxed()
+        envelope::read(&self.service, &*self.store, (tenant, aggregate), (from, to), limit).boxed()
     }
 
     fn head(&self, tenant: TenantId, aggregate: AggregateId) -> Reading<'_, Option<Head>> {
