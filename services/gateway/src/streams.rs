@@ -140,3 +140,39 @@ fn finish(streams: &mut FuturesUnordered<Stream>, cx: &mut Context<'_>) -> bool 
     }
     finished
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// A connection that is over at once, and that a stream waits for until it is gone.
+    struct Over {
+        _held: oneshot::Sender<()>,
+        stream: Option<(Inbox, oneshot::Receiver<()>)>,
+    }
+
+    impl Future for Over {
+        type Output = &'static str;
+
+        fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<&'static str> {
+            let (inbox, gone) = self.stream.take().expect("polled once");
+            inbox.execute(async move { drop(gone.await) });
+            Poll::Ready("over")
+        }
+    }
+
+    /// Seen as requests whose bodies never came although their connection was over: each held the end of the process
+    /// until its deadline.
+    #[tokio::test]
+    async fn a_stream_that_waits_for_a_connection_that_is_over_ends() {
+        let inbox = Inbox::default();
+        let (held, gone) = oneshot::channel();
+        let connection = Over { _held: held, stream: Some((inbox.clone(), gone)) };
+        let ended = tokio::time::timeout(Duration::from_secs(1), inbox.run(connection)).await;
+        assert_eq!(ended, Ok("over"));
+    }
+}
