@@ -12,15 +12,15 @@ use crate::rest::{Answer, text};
 use crate::world::{Forward, Tenant, World};
 
 /// A tenant with a tree of businesses, which are named here by short names.
-struct Group {
-    world: World,
-    tenant: Tenant,
-    ids: BTreeMap<&'static str, String>,
+pub(crate) struct Group {
+    pub(crate) world: World,
+    pub(crate) tenant: Tenant,
+    pub(crate) ids: BTreeMap<&'static str, String>,
 }
 
 impl Group {
     /// Makes businesses: each with the name of the one above.
-    async fn of(world: World, tree: &[(&'static str, &'static str)]) -> Group {
+    pub(crate) async fn of(world: World, tree: &[(&'static str, &'static str)]) -> Group {
         let tenant = world.tenant("group").await;
         let mut ids = BTreeMap::from([("master", tenant.business.to_string())]);
         for (name, parent) in tree {
@@ -31,7 +31,7 @@ impl Group {
         Group { world, tenant, ids }
     }
 
-    async fn product(&self, name: &str) -> String {
+    pub(crate) async fn product(&self, name: &str) -> String {
         let sku = format!("SKU-{}", crate::door::unique());
         let product = json!({"name": name, "brand": "Old", "tags": ["a"], "variants": [{"sku": sku}]});
         text(&self.tenant.rest.create("/v1/products", &product).await["id"]).to_owned()
@@ -46,12 +46,12 @@ impl Group {
         self.tenant.rest.post(uri, body).header("cp-business", &self.ids[business]).send().await
     }
 
-    async fn patch(&self, business: &str, product: &str, body: &Value) -> Answer {
+    pub(crate) async fn patch(&self, business: &str, product: &str, body: &Value) -> Answer {
         let call = self.tenant.rest.patch(format!("/v1/products/{product}"), body).if_match("*");
         call.header("cp-business", &self.ids[business]).send().await
     }
 
-    async fn policy(&self, business: &str, group: &str, mode: &str, more: &Value) -> Answer {
+    pub(crate) async fn policy(&self, business: &str, group: &str, mode: &str, more: &Value) -> Answer {
         let mut policy = json!({"entityType": "product", "fieldGroup": group, "mode": mode});
         let all = more.as_object().expect("an object").clone();
         policy.as_object_mut().expect("an object").extend(all);
@@ -72,12 +72,15 @@ impl Group {
         }
     }
 
-    async fn heard(&self, business: &str) -> Vec<Value> {
+    pub(crate) async fn heard(&self, business: &str) -> Vec<Value> {
         self.heard_in_pages(business, "", 500).await
     }
 
     /// Who has heard something since the last time, what and which fields: `cause fields visibility`, one text each.
-    async fn news(&self, seen: &mut BTreeMap<&'static str, usize>) -> BTreeMap<&'static str, Vec<String>> {
+    pub(crate) async fn news(
+        &self,
+        seen: &mut BTreeMap<&'static str, usize>,
+    ) -> BTreeMap<&'static str, Vec<String>> {
         self.world.follow().await;
         let mut news = BTreeMap::new();
         for name in self.ids.keys() {
@@ -101,11 +104,14 @@ fn told(change: &Value) -> String {
     all.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-fn each<const N: usize>(names: [&'static str; N], what: &str) -> BTreeMap<&'static str, Vec<String>> {
+pub(crate) fn each<const N: usize>(
+    names: [&'static str; N],
+    what: &str,
+) -> BTreeMap<&'static str, Vec<String>> {
     names.into_iter().map(|name| (name, vec![what.to_owned()])).collect()
 }
 
-const TREE: [(&str, &str); 5] =
+pub(crate) const TREE: [(&str, &str); 5] =
     [("east", "master"), ("far east", "east"), ("west", "master"), ("far west", "west"), ("north", "master")];
 
 /// HIE-9: with an override in one business and another that does not see the product, exactly those in which
@@ -423,7 +429,7 @@ impl Group {
 type Difference = (String, BTreeSet<String>, bool);
 
 /// Whether it is of what businesses hear, or of how far that has come.
-fn is_inherited(commit: &Commit) -> bool {
+pub(crate) fn is_inherited(commit: &Commit) -> bool {
     const INHERITED: u8 = 5;
     commit.head.format.to_be_bytes()[0] == INHERITED
 }
@@ -647,21 +653,4 @@ async fn changes_that_wait_are_told_once_each() {
         assert_eq!(told, revisions);
     }
     group.world.close().await;
-}
-
-/// INV-7: what was told of entries that a journal has lost is found, by `verify`, too.
-#[tokio::test]
-async fn what_was_told_of_lost_entries_is_found() {
-    let group = Group::of(World::new().await, &TREE).await;
-    let tea = group.product("Tea").await;
-    let revision = group.patch("master", &tea, &json!({"brand": "Lost"})).await.ok(200).json["etag"].clone();
-    let revision: u64 = text(&revision).trim_matches('"').parse().expect("a number");
-    let behind = group.world.platform.follower.check().await.expect("it can be read");
-    assert_eq!((behind.behind.count, behind.beyond.count), (1, 0), "it is told of nothing yet");
-    group.world.follow().await;
-    assert!(group.world.platform.follower.check().await.expect("it can be read").is_complete());
-    let lost = |commit: &Commit| !is_inherited(commit) && commit.head.seq == revision;
-    let world = group.world.with_catalog(|commit| !lost(commit)).await;
-    let found = world.platform.follower.check().await.expect("it can be read");
-    assert_eq!((found.behind.count, found.beyond.count, found.differing.count), (0, 1, 0));
 }

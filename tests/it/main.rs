@@ -17,6 +17,7 @@ mod contract;
 mod door;
 mod errors;
 mod inherited_changes;
+mod inherited_faults;
 mod issuer;
 mod jwt;
 mod leaving;

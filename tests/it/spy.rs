@@ -19,6 +19,8 @@ pub(crate) struct Spy {
     seen: Mutex<Seen>,
     /// Groups that are still written; the others are refused.
     allowed: AtomicUsize,
+    /// Whose first entry cannot be read.
+    damaged: Mutex<Option<AggregateId>>,
 }
 
 /// What was asked for.
@@ -32,7 +34,12 @@ type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 impl Spy {
     pub(crate) fn new(inner: SharedStore) -> Spy {
-        Spy { inner, seen: Mutex::default(), allowed: AtomicUsize::new(usize::MAX) }
+        Spy {
+            inner,
+            seen: Mutex::default(),
+            allowed: AtomicUsize::new(usize::MAX),
+            damaged: Mutex::default(),
+        }
     }
 
     /// Everything that was applied, in order.
@@ -50,6 +57,12 @@ impl Spy {
     #[allow(dead_code, reason = "the isolation tests refuse nothing")]
     pub(crate) fn allow(&self, groups: usize) {
         self.allowed.store(groups, Ordering::Relaxed);
+    }
+
+    /// From now on the first entry of an aggregate cannot be read; `None` mends it.
+    #[allow(dead_code, reason = "the isolation tests damage nothing")]
+    pub(crate) fn damage(&self, aggregate: Option<AggregateId>) {
+        *self.damaged.lock().expect("no test panics in here") = aggregate;
     }
 
     /// Whose rows were read since this was asked last.
@@ -118,6 +131,9 @@ impl Store for Spy {
         order: Order,
         limit: usize,
     ) -> Read<'_, Vec<(Seq, Bytes)>> {
+        if from <= 1 && *self.damaged.lock().expect("no test panics in here") == Some(aggregate) {
+            return async { Err(StoreError::Damaged("entry 1 is not what was written".into())) }.boxed();
+        }
         self.reads(tenant).entries(tenant, aggregate, from, to, order, limit)
     }
 

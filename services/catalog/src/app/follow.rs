@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use calendar::Instant;
-use events::{Cursor, SinkError, Stretch};
+use events::{Cursor, Parking, SinkError, Stretch};
 use ids::{AggregateId, BusinessId, TenantId};
 use journal::{Actor, Keep, KeyHash, Meta, Order, Rejection, Request, Scope, Seq};
 
@@ -60,6 +60,13 @@ struct On {
     product: Option<Arc<Product>>,
     /// Whether `place` is to be stored.
     changed: bool,
+}
+
+/// Why a product cannot be followed now.
+enum Broken {
+    /// What is stored of it cannot be read: the others go on.
+    Damaged(String),
+    Away(SinkError),
 }
 
 fn unavailable(error: impl std::fmt::Display) -> SinkError {
@@ -201,9 +208,13 @@ impl Catalog {
 }
 
 impl Following<'_> {
-    async fn on(&self, aggregate: AggregateId, place: Place) -> Result<On, SinkError> {
+    async fn on(&self, aggregate: AggregateId, place: Place) -> Result<On, Broken> {
         let scope = Scope { tenant: self.tenant, aggregate };
-        let product = self.catalog.product_followed(scope, place.cursor.seq).await.map_err(unavailable)?;
+        let product = self.catalog.product_followed(scope, place.cursor.seq).await;
+        let product = product.map_err(|error| match error {
+            Error::Journal(journal::Error::Damaged(damage)) => Broken::Damaged(damage.to_string()),
+            error => Broken::Away(unavailable(error)),
+        })?;
         Ok(On { aggregate, stored: place.clone(), place, product, changed: false })
     }
 
@@ -217,12 +228,30 @@ impl Following<'_> {
         }
     }
 
+    /// Takes up a product where it is. One that cannot be read is parked where it is, with an alert, until somebody
+    /// takes it up again.
+    async fn take_up(&mut self, aggregate: AggregateId, place: Place) -> Result<Option<On>, SinkError> {
+        let reason = match self.on(aggregate, place.clone()).await {
+            Ok(on) => return Ok(Some(on)),
+            Err(Broken::Away(error)) => return Err(error),
+            Err(Broken::Damaged(reason)) => reason,
+        };
+        let (tenant, seq) = (self.tenant, place.cursor.seq + 1);
+        tracing::error!(
+            tenant.id = %tenant, %aggregate, seq,
+            "a product cannot be read and its changes are not told until it is unparked: {reason}"
+        );
+        let cursor = Cursor { parked: Some(Parking { seq, reason }), ..place.cursor.clone() };
+        self.follow.insert(aggregate, (place.clone(), Place { cursor, ..place }));
+        Ok(None)
+    }
+
     /// Follows one product over some entries, and the policies up to now.
     async fn product(&mut self, stretch: Stretch<Heard>, place: Place) -> Result<(), SinkError> {
         if self.follow.len() >= MOVED_MAX {
             self.flush().await?;
         }
-        let mut on = self.on(stretch.aggregate, place).await?;
+        let Some(mut on) = self.take_up(stretch.aggregate, place).await? else { return Ok(()) };
         for (envelope, heard) in stretch.events {
             let Heard::Product(event, at) = heard else { continue };
             if on.place.under_way.as_ref().is_none_or(|step| step.policies.is_some()) {
@@ -298,10 +327,10 @@ impl Following<'_> {
                     // One of which nothing has been followed yet takes them in when it is; one in the middle of an
                     // entry goes on with that.
                     let in_entry = place.under_way.as_ref().is_some_and(|step| step.policies.is_none());
-                    if place.cursor.seq == 0 || in_entry {
+                    if place.cursor.seq == 0 || place.cursor.parked.is_some() || in_entry {
                         continue;
                     }
-                    let mut on = self.on(aggregate, place).await?;
+                    let Some(mut on) = self.take_up(aggregate, place).await? else { continue };
                     self.take_policies(&mut on, self.now).await?;
                     self.leave(on);
                 }
