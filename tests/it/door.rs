@@ -18,7 +18,11 @@ impl Door {
     pub(crate) async fn new(world: &World, key: Option<&str>) -> Door {
         let channel = tonic::transport::Channel::from_shared(world.url.clone()).expect("an address");
         let channel = channel.connect().await.expect("a connection");
-        Door { rest: Rest::new(&world.url, key), grpc: rpc::remote(channel), key: key.map(str::to_owned) }
+        Door {
+            rest: Rest::new(&world.url, key),
+            grpc: rpc::remote(std::sync::Arc::new(channel)),
+            key: key.map(str::to_owned),
+        }
     }
 }
 

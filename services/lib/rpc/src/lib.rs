@@ -43,7 +43,7 @@ pub use refused::Refused;
 pub use remembered::Remembered;
 pub use signed::{Clock, MintError, Minter, Token, VALIDITY_MS, Verifier, wall_clock};
 pub use status::{item_problem, pointer, status};
-pub use transport::{Services, Transport, TransportError, local, remote};
+pub use transport::{Remote, Services, Transport, TransportError, local, local_or_remote, remote};
 pub use unknown_id::{noted_problem, respond_items};
 
 /// Metadata and header names.

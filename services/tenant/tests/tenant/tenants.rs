@@ -99,7 +99,8 @@ async fn the_service_is_the_same_over_the_network() {
     let serving = tokio::spawn(server.serve_with_incoming(incoming));
 
     let channel = tonic::transport::Endpoint::new(url).unwrap().connect_lazy();
-    let mut client: TenantServiceClient<Transport> = TenantServiceClient::new(rpc::remote(channel));
+    let mut client: TenantServiceClient<Transport> =
+        TenantServiceClient::new(rpc::remote(std::sync::Arc::new(channel)));
     let id = owner.business.to_string();
     let request = || GetBusinessRequest { business_id: id.clone() };
     let business = client.get_business(world.request(&owner, request())).await.unwrap().into_inner();
