@@ -36,6 +36,8 @@ package! {
     stock = "cargopilot.stock.v1.rs";
     /// The tamper-evident record of everything.
     audit = "cargopilot.audit.v1.rs";
+    /// The journals of a service, for other processes of its cluster.
+    journal = "cargopilot.journal.v1.rs";
 }
 
 /// The compiled contract, a `google.protobuf.FileDescriptorSet` with imports, comments and our options.

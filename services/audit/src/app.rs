@@ -41,13 +41,13 @@ pub struct App {
 
 impl App {
     pub(crate) fn new(
+        store: SharedStore,
         own: Source,
         env: Arc<dyn Env>,
         sources: Vec<Source>,
         witness: Arc<dyn Witness>,
         config: Config,
     ) -> Self {
-        let store = own.store.clone();
         App {
             log: Journal::new(store.clone(), Arc::clone(&env)),
             accesses: Journal::new(store, env),

@@ -1,15 +1,18 @@
 //! The service as the contract names it. Who may call what was decided by the guard.
 
+use proto::audit::v1::access_log_service_server::AccessLogService;
 use proto::audit::v1::audit_service_server::AuditService;
 use proto::audit::v1::{
-    CheckCompletenessRequest, CheckCompletenessResponse, Checkpoint, ConsistencyProof, ExportAuditLogRequest,
-    ExportAuditLogResponse, GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest,
-    InclusionProof, ListAuditEventsRequest, ListAuditEventsResponse,
+    AccessOutcome, CheckCompletenessRequest, CheckCompletenessResponse, Checkpoint, ConsistencyProof,
+    ExportAuditLogRequest, ExportAuditLogResponse, GetCheckpointRequest, GetConsistencyProofRequest,
+    GetInclusionProofRequest, InclusionProof, ListAuditEventsRequest, ListAuditEventsResponse,
+    RecordAccessRequest, RecordAccessResponse,
 };
-use rpc::{PageToken, Refused};
+use rpc::{Actor, ActorKind, Ctx, PageToken, Refused};
 use tonic::{Request, Response, Status};
 
 use crate::app::App;
+use crate::domain::access::{Access, Outcome};
 use crate::{Error, convert};
 
 /// Aggregates that one call compares.
@@ -93,5 +96,27 @@ impl AuditService for Grpc {
         let (ctx, request) = rpc::open(request)?;
         let part = self.app.export(&ctx, &request.page_token).await.map_err(rpc::status)?;
         Ok(Response::new(convert::part(part)))
+    }
+}
+
+#[tonic::async_trait]
+impl AccessLogService for Grpc {
+    async fn record_access(&self, request: Request<RecordAccessRequest>) -> Answer<RecordAccessResponse> {
+        let (ctx, request) = rpc::open(request)?;
+        let outcome = match request.outcome() {
+            AccessOutcome::Read => Outcome::Read,
+            AccessOutcome::Denied => Outcome::Denied,
+            AccessOutcome::UnknownId => Outcome::UnknownId,
+            AccessOutcome::Unspecified => return Err(Status::invalid_argument("outcome: must be given")),
+        };
+        let actor = request.actor.filter(|actor| !actor.id.is_empty());
+        let named = actor.and_then(|actor| Some(Actor::new(ActorKind::parse(&actor.kind)?, actor.id)));
+        let actor = named.ok_or_else(|| Status::invalid_argument("actor: must be one"))?;
+        // Only what the contract knows: another process may be newer, and is refused until this one is, too.
+        let rule = proto::rules().get(&request.method);
+        let rule = rule.ok_or_else(|| Status::invalid_argument("method: is no RPC of the contract"))?;
+        let access = Access { method: request.method, permission: rule.permission.clone(), outcome };
+        self.app.write_down(&Ctx { actor, ..ctx }, access).await.map_err(rpc::status)?;
+        Ok(Response::new(RecordAccessResponse {}))
     }
 }

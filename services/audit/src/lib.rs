@@ -19,7 +19,8 @@ pub mod witness;
 
 use std::sync::Arc;
 
-use journal::Env;
+use journal::{Env, SharedStore};
+use proto::audit::v1::access_log_service_server::AccessLogServiceServer;
 use proto::audit::v1::audit_service_server::AuditServiceServer;
 
 pub use app::{App, AuditEvent, Completeness, Gap, Inclusion, Page, Part, Signed, describe};
@@ -43,17 +44,18 @@ pub struct Service {
 }
 
 impl Service {
-    /// Makes the service over its own journals (a source named [`records::SERVICE`] with [`describe`]) and those of
-    /// the other services.
+    /// Makes the service over its own store and journals (a source named [`records::SERVICE`] with [`describe`])
+    /// and those of the other services.
     #[must_use]
     pub fn new(
+        store: SharedStore,
         own: Source,
         sources: Vec<Source>,
         env: Arc<dyn Env>,
         witness: Arc<dyn Witness>,
         config: Config,
     ) -> Self {
-        let app = App::new(own, env, sources, witness, config);
+        let app = App::new(store, own, env, sources, witness, config);
         Service { consumers: Consumers::new(&app), app }
     }
 
@@ -73,5 +75,11 @@ impl Service {
     #[must_use]
     pub fn server(&self) -> AuditServiceServer<Grpc> {
         AuditServiceServer::new(Grpc::new(self.app.clone())).max_decoding_message_size(REQUEST_BYTES_MAX)
+    }
+
+    /// The gRPC service that takes down calls for the guards of other processes, to be put behind a guard.
+    #[must_use]
+    pub fn access_log_server(&self) -> AccessLogServiceServer<Grpc> {
+        AccessLogServiceServer::new(Grpc::new(self.app.clone()))
     }
 }

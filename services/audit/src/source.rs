@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use calendar::Instant;
-use events::in_process::Listener;
-use events::{Beside, Follows, InProcess, Sweep};
+use events::{Beside, Envelope, Follows, InProcess, ReadJournal, Sweep};
 use ids::{AggregateId, TenantId};
 use journal::feed::FeedStore;
 use journal::store::Head;
-use journal::{Aggregate as _, Chain, Entry, SharedStore, StoreError};
+use journal::{Aggregate as _, Chain, Entry, Seq, SharedStore, StoreError};
 
 use crate::domain::access::Accesses;
 use crate::domain::summary::Facts;
@@ -31,8 +30,8 @@ pub struct Describe {
 pub struct Source {
     /// The service, as leaves name it.
     pub service: &'static str,
-    /// Its store, to read what leaves speak of and to compare heads.
-    pub store: SharedStore,
+    /// Its journals, to read what leaves speak of and to compare heads.
+    pub journal: Arc<dyn ReadJournal>,
     /// Tells of changes.
     pub feed: Arc<dyn events::Source>,
     /// Says what its events are about.
@@ -76,42 +75,28 @@ impl Source {
     /// Takes the journals of `service` from a store that does not tell what changed.
     #[must_use]
     pub fn swept(service: &'static str, store: SharedStore, describe: Describe) -> Source {
-        let sweep = Sweep::new(service, store.clone());
-        Source { sweep: Some(Arc::clone(&sweep)), ..Source::over(service, store, sweep, describe) }
+        let sweep = Sweep::new(service, store);
+        Source { sweep: Some(Arc::clone(&sweep)), ..Source::heard(service, sweep, describe) }
     }
 
     /// Takes the journals of `service` from a store that tells what changed, and tells nobody else.
     #[must_use]
     pub fn fed(service: &'static str, store: Arc<dyn FeedStore>, describe: Describe) -> Source {
-        let listener = InProcess::new(service, Arc::clone(&store)).listener();
-        Source::heard(service, store, listener, describe)
+        Source::heard(service, InProcess::new(service, store).listener(), describe)
     }
 
-    /// Takes the journals of `service` from its store, and hears what changed on a bus that others listen to, too.
+    /// Takes the journals of `service` from where they are read and heard: a bus that others listen to, too, or
+    /// another process.
     #[must_use]
-    pub fn heard(
-        service: &'static str,
-        store: SharedStore,
-        listener: Arc<Listener>,
-        describe: Describe,
-    ) -> Source {
-        Source::over(service, store, listener, describe)
-    }
-
-    fn over(
-        service: &'static str,
-        store: SharedStore,
-        inner: Arc<dyn events::Source>,
-        describe: Describe,
-    ) -> Source {
+    pub fn heard<S: events::Source>(service: &'static str, inner: Arc<S>, describe: Describe) -> Source {
         let follows = match service {
             SERVICE => Follows::Ids(|aggregate| is_taken(SERVICE, aggregate)),
             _ => Follows::All,
         };
-        let beside = Beside::new(inner, follows);
+        let beside = Beside::new(Arc::clone(&inner) as Arc<dyn events::Source>, follows);
         Source {
             service,
-            store,
+            journal: inner,
             feed: Arc::clone(&beside) as Arc<dyn events::Source>,
             describe,
             sweep: None,
@@ -131,9 +116,29 @@ impl Source {
         }
     }
 
+    /// Reads entries `from ..= to` of an aggregate, as far as they are there.
+    pub(crate) async fn entries(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+        mut from: Seq,
+        to: Seq,
+    ) -> Result<Vec<Envelope>, StoreError> {
+        let mut found = Vec::new();
+        while from <= to {
+            let limit = usize::try_from(to - from).unwrap_or(usize::MAX).saturating_add(1);
+            // Another process answers with a part when they are large.
+            let part = self.journal.read(tenant, aggregate, from, to, limit).await?;
+            let Some(last) = part.last() else { break };
+            from = last.seq + 1;
+            found.extend(part);
+        }
+        Ok(found)
+    }
+
     /// Reads who has the history of an aggregate.
     pub(crate) async fn who(&self, tenant: TenantId, aggregate: AggregateId) -> Result<Who, StoreError> {
-        let Some(head) = self.store.head(tenant, aggregate).await? else { return Ok(Who::default()) };
+        let Some(head) = self.journal.head(tenant, aggregate).await? else { return Ok(Who::default()) };
         let [kind, _] = head.format.to_be_bytes();
         Ok(Who { kind, resource: (self.describe.resource)(&head, aggregate).unwrap_or_default() })
     }

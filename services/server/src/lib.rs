@@ -1,6 +1,7 @@
 //! The executable `cargo-pilot`. Services and stores are wired here and nowhere else.
 //!
-//! Read in this order: [`cli`] (commands and exit codes), `data` (the data folder), `platform` (all
+//! Read in this order: [`cli`] (commands and exit codes), `data` (the data folder), `wiring` (which services run here, and how
+//! they reach each other), `platform` (all
 //! services in one process), `serve`, `demo`, `init`, `owner_key`, `import`, `verify`,
 //! `keys` (root key, rotation, destruction), `export` and `verify_audit` (audit logs as files), `backup` with `admin` (the door of a running server), `restore`.
 
@@ -23,6 +24,7 @@ mod restore;
 mod serve;
 mod verify;
 mod verify_audit;
+pub mod wiring;
 
 pub use cli::run;
 pub use platform::Platform;

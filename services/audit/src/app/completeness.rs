@@ -3,7 +3,6 @@
 use events::Cursor;
 use ids::{AggregateId, TenantId};
 use journal::store::{Found, Head};
-use journal::{Chain, Order};
 
 use crate::Error;
 use crate::app::{App, before};
@@ -58,7 +57,7 @@ impl App {
         for (number, source) in (0_u8..).zip(self.sources.iter()).skip(number.into()) {
             let mut after = last.take().map_or_else(|| before(tenant), |last| Some((tenant, last)));
             loop {
-                let page = source.store.aggregates(after, HEADS).await?;
+                let page = source.journal.heads(after, HEADS).await?;
                 let own: Vec<&Found> = page.iter().take_while(|found| found.0 == tenant).collect();
                 self.compare(source, tenant, &own, &mut found).await?;
                 let Some((_, aggregate, _)) = own.last() else { break };
@@ -114,11 +113,8 @@ impl App {
             0 => return Ok(true),
             seq if head.seq < seq => return Ok(false),
             seq if seq == head.seq => Some(head.chain),
-            seq => {
-                let entries = source.store.entries(tenant, aggregate, seq, seq, Order::Ascending, 1).await?;
-                entries.first().and_then(|(_, stored)| stored.first_chunk::<32>().map(|chain| Chain(*chain)))
-            }
+            seq => source.entries(tenant, aggregate, seq, seq).await?.first().map(|entry| entry.chain),
         };
-        Ok(chain.is_some_and(|chain: Chain| chain == cursor.chain))
+        Ok(chain.is_some_and(|chain| chain == cursor.chain))
     }
 }

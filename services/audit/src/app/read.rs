@@ -17,6 +17,7 @@ use crate::domain::merkle::{Hash, Node, join, leaf_hash};
 use crate::domain::summary::Summary;
 use crate::domain::tile::{Tile, WIDTH, hash_in, place};
 use crate::records;
+use crate::source::stored;
 
 /// Entries of a log that are read at once.
 const ENTRIES: usize = 64;
@@ -163,11 +164,9 @@ impl App {
             };
             for part in run.chunks(PAYLOADS) {
                 let (aggregate, first, last) = (part[0].aggregate, part[0].seq, part[part.len() - 1].seq);
-                let entries = source
-                    .store
-                    .entries(tenant, aggregate, first, last, Order::Ascending, part.len())
-                    .await?;
-                let entries: BTreeMap<u64, Bytes> = entries.into_iter().collect();
+                let entries = source.entries(tenant, aggregate, first, last).await?.into_iter();
+                let entries: BTreeMap<u64, Bytes> =
+                    entries.map(|entry| (entry.seq, stored(entry.chain, &entry.bytes).into())).collect();
                 found.extend(part.iter().map(|leaf| entries.get(&leaf.seq).cloned()));
             }
         }

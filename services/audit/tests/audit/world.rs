@@ -121,6 +121,7 @@ impl World {
         let sources = vec![source("apples", &apples, describe()), source("pears", &pears, describe())];
         let witness = LocalWitness::new("test/witness", &[2; 32], Arc::clone(&memory));
         let audit = Service::new(
+            Arc::clone(&own) as journal::SharedStore,
             source(audit::records::SERVICE, &own, audit::describe()),
             sources,
             Arc::new(SystemEnv),

@@ -27,7 +27,7 @@ mod status;
 mod transport;
 mod unknown_id;
 
-pub use access::{Access, AccessLog};
+pub use access::{Access, AccessLog, RemoteAccessLog};
 pub use bar::{Bar, Bars};
 pub use context::{Actor, ActorKind, Ctx, Principal, SYSTEM_TENANT, Session};
 pub use csrf::csrf_token;
