@@ -5,7 +5,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MethodDescriptor, Value};
 
 /// What an RPC says about itself with `(cargopilot.api.v1.rule)` and `(google.api.http)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,9 @@ pub struct MethodRule {
     /// Limits of a grant (`location`, `category`, `amount`) that it keeps to, or that say nothing about what it
     /// touches: a grant with another limit does not count for it.
     pub limits: Vec<String>,
+    /// Numbers of the request fields, from the outside in, that lead to the name of the aggregate which the call is
+    /// about; empty if it names none.
+    pub aggregate: Vec<u32>,
     /// Its REST route; `internal.*` RPCs have none.
     pub http: Option<Route>,
 }
@@ -48,6 +52,32 @@ impl MethodRule {
     pub fn is_public(&self) -> bool {
         self.permission.starts_with("public.")
     }
+
+    /// Finds the name of the aggregate that a call is about in its encoded request. A request that does not decode
+    /// names none: the service says what is wrong with it.
+    pub fn aggregate_of<'a>(&self, request: &'a [u8]) -> Option<&'a [u8]> {
+        let found = self.aggregate.iter().try_fold(request, |message, number| field(message, *number))?;
+        Some(found).filter(|name| !self.aggregate.is_empty() && !name.is_empty())
+    }
+}
+
+/// The last field of an encoded message with a number, if it is a string, bytes or a message.
+fn field(mut message: &[u8], wanted: u32) -> Option<&[u8]> {
+    let mut found = None;
+    while !message.is_empty() {
+        let (number, wire_type) = decode_key(&mut message).ok()?;
+        if wire_type == WireType::LengthDelimited {
+            let length = usize::try_from(decode_varint(&mut message).ok()?).ok()?;
+            let (value, rest) = message.split_at_checked(length)?;
+            message = rest;
+            if number == wanted {
+                found = Some(value);
+            }
+        } else {
+            skip_field(wire_type, number, &mut message, DecodeContext::default()).ok()?;
+        }
+    }
+    found
 }
 
 /// A REST route: `POST /v1/movements/{movement_id}:reverse`.
@@ -165,8 +195,29 @@ fn rule(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<MethodRule, 
         step_up: boolean(&rule, "step_up"),
         ungated: boolean(&rule, "ungated"),
         limits: limits(&rule)?,
+        aggregate: aggregate(&string(&rule, "aggregate"), method)?,
         http,
     })
+}
+
+/// Finds the string field that a path such as `movement.variant_id` leads to.
+fn aggregate(path: &str, method: &MethodDescriptor) -> Result<Vec<u32>, String> {
+    if path.is_empty() {
+        return Ok(Vec::new());
+    }
+    let refused = || format!("names {path:?} as its aggregate: no string field of the request");
+    let (mut message, mut numbers) = (Some(method.input()), Vec::new());
+    let mut is_name = false;
+    for name in path.split('.') {
+        let field = message.and_then(|message| message.get_field_by_name(name)).ok_or_else(refused)?;
+        if field.is_list() || field.is_map() {
+            return Err(refused());
+        }
+        numbers.push(field.number());
+        is_name = field.kind() == Kind::String;
+        message = field.kind().as_message().cloned();
+    }
+    if is_name { Ok(numbers) } else { Err(refused()) }
 }
 
 /// What a grant can be limited by.

@@ -57,6 +57,8 @@ fn an_rpc_without_a_complete_rule_is_refused() {
         Some(r#"has permission "a.b": a route is for what is not internal"#));
     check(&rule(r#"permission: "internal.a" idempotency: IDEMPOTENCY_NONE audit: AUDIT_READ"#), get,
         Some(r#"has permission "internal.a": a route is for what is not internal"#));
+    check(&rule(r#"permission: "a.b" idempotency: IDEMPOTENCY_NONE audit: AUDIT_READ aggregate: "x.y""#), get,
+        Some(r#"names "x.y" as its aggregate: no string field of the request"#));
     check(&rule(r#"permission: "a.b" idempotency: IDEMPOTENCY_NONE audit: AUDIT_READ"#), get, None);
 }
 
@@ -75,4 +77,29 @@ fn every_rpc_has_a_rule() {
     assert!(post.errors.iter().any(|reason| reason == "INSUFFICIENT_STOCK"));
     let route = post.http.as_ref().map(|r| (r.method, r.path.as_str(), r.body.as_str()));
     assert_eq!(route, Some(("POST", "/v1/movements", "movement")));
+}
+
+#[test]
+fn the_aggregate_of_a_call_is_found_in_its_encoded_request() {
+    use prost::Message as _;
+
+    let draft = stock::v1::MovementDraft {
+        kind: "sale.shipment".to_owned(),
+        variant_id: "var_1".to_owned(),
+        ..Default::default()
+    };
+    let post = &rules()["/cargopilot.stock.v1.StockService/PostMovement"];
+    let named = stock::v1::PostMovementRequest { movement: Some(draft.clone()) }.encode_to_vec();
+    assert_eq!(post.aggregate_of(&named), Some(&b"var_1"[..]));
+    let unnamed = stock::v1::MovementDraft { variant_id: String::new(), ..draft };
+    let unnamed = stock::v1::PostMovementRequest { movement: Some(unnamed) }.encode_to_vec();
+    for bad in [&unnamed[..], b"", b"\xff", b"\x0a\x7f", &named[..named.len() - 1]] {
+        assert_eq!(post.aggregate_of(bad), None, "{bad:?}");
+    }
+    // Anything may come, and nothing else is asked of it.
+    for cut in 0..named.len() {
+        let _ = post.aggregate_of(&named[cut..]);
+    }
+    let list = &rules()["/cargopilot.stock.v1.StockService/ListMovements"];
+    assert_eq!(list.aggregate_of(&named), None, "it names none");
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/tenant/  DIR/catalog/  DIR/stock/  DIR/audit/   one store each
 //! DIR/layout                              which stores there are; written when all of them were made
+//! DIR/roles                               the services of the process whose folder it is, if that is not all of them
 //! DIR/secrets/pepper                      key of the hashes of API keys, readable by its user only
 //! DIR/secrets/audit-key                   signs the audit logs
 //! DIR/secrets/audit-witness-key           co-signs them
@@ -23,18 +24,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use audit::witness::Memory;
+use journal::SystemEnv;
 use journal_embedded::{EmbeddedStore, OpenError, Options};
 use sealed::{Keyring, SealedStore};
 
 use crate::cli::{Failure, complain};
 use crate::keys::{self, Keys};
-use crate::platform::{AuditKeys, Feeds, Parts, Platform};
+use crate::platform::Platform;
 use crate::restore;
+use crate::wiring::{AuditHere, AuditKeys, Here, Journals, TenantHere};
 
 /// First line of the file `layout`, before its version.
 const LAYOUT: &str = "cargo-pilot data ";
 /// The layout that this version reads and writes. In layout 1, of development versions, values were not sealed.
 const LAYOUT_VERSION: u32 = 2;
+/// Names the services of a folder that has not all of them.
+const ROLES: &str = "roles";
 const MIB: u64 = 1024 * 1024;
 /// The stores, the bytes of blocks that each keeps in memory, and the bytes of records that each collects before it
 /// writes tables; a segment of its log is half as long.
@@ -53,27 +58,49 @@ pub(crate) fn store_names() -> [&'static str; STORES.len()] {
 /// A store of a service, as the service sees it: values are sealed on their way in and opened on their way out.
 pub(crate) type Sealed = Arc<SealedStore<EmbeddedStore>>;
 
-/// The stores of all services, and the secrets.
+/// Which services have their stores in a folder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Which<'a> {
+    /// All of them.
+    All,
+    /// Those of one process of a cluster; none for a process without journals.
+    Of(&'a [&'static str]),
+}
+
+impl Which<'_> {
+    fn includes(self, store: &str) -> bool {
+        match self {
+            Which::All => true,
+            Which::Of(services) => services.contains(&store),
+        }
+    }
+}
+
+/// The stores of the services of a folder, and the secrets.
 pub(crate) struct Stores {
-    pub(crate) tenant: Sealed,
-    pub(crate) catalog: Sealed,
-    pub(crate) stock: Sealed,
-    pub(crate) audit: Sealed,
+    sealed: Vec<(&'static str, Sealed)>,
     /// The same stores with what they hold as it is stored, sealed.
-    raw: [(&'static str, Arc<EmbeddedStore>); STORES.len()],
+    raw: Vec<(&'static str, Arc<EmbeddedStore>)>,
     keyring: Arc<Keyring>,
-    pepper: [u8; 32],
-    audit_key: [u8; 32],
-    audit_witness_key: [u8; 32],
+    /// Key of the hashes of API keys, where the tenant service is.
+    pepper: Option<[u8; 32]>,
+    /// Keys of the log and of its witness, where the audit service is.
+    audit_keys: Option<([u8; 32], [u8; 32])>,
     data: PathBuf,
 }
 
 impl Stores {
     /// Opens or makes the stores below `data`. The root key is `root_key`, or in the folder.
-    pub(crate) fn open(data: &Path, root_key: Option<&Path>, accept_loss: bool) -> Result<Stores, Failure> {
+    pub(crate) fn open(
+        data: &Path,
+        root_key: Option<&Path>,
+        accept_loss: bool,
+        which: Which<'_>,
+    ) -> Result<Stores, Failure> {
         restore::refuse_unfinished(data)?;
         make_folder(data)?;
         let made = read_layout(data)?;
+        refuse_other_roles(data, !made.is_empty(), which)?;
         // A store or secret that was there once is never made anew: that would be a silent loss.
         if !accept_loss && let Some(lost) = made.iter().find(|name| !is_store(data, name)) {
             return Err(damaged(data, data, &format!("the folder '{lost}' is missing")));
@@ -81,7 +108,7 @@ impl Stores {
         if !accept_loss && !made.is_empty() && !data.join(keys::FOLDER).is_dir() {
             return Err(damaged(data, data, &format!("the folder '{}' is missing", keys::FOLDER)));
         }
-        let open = |(name, cache_bytes, generation_bytes): (&str, u64, usize)| {
+        let open = |(name, cache_bytes, generation_bytes): (&'static str, u64, usize)| {
             let path = data.join(name);
             let options = Options {
                 cache_bytes,
@@ -92,38 +119,42 @@ impl Stores {
                 ..Options::default()
             };
             make_folder(&data.join(name))?;
-            EmbeddedStore::open(data.join(name), options).map(Arc::new).map_err(|error| failure(data, error))
+            let opened = EmbeddedStore::open(data.join(name), options);
+            opened.map(|store| (name, Arc::new(store))).map_err(|error| failure(data, error))
         };
-        let [tenant, catalog, stock, audit] = STORES;
-        let (tenant, catalog, stock, audit) = (open(tenant)?, open(catalog)?, open(stock)?, open(audit)?);
+        let wanted: Vec<_> = STORES.into_iter().filter(|(name, ..)| which.includes(name)).collect();
+        let raw = wanted.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
         // The stores are locked from here on: nobody else uses the keys.
         let keyring = Arc::new(Keys::of(data, root_key).open(made.is_empty())?);
-        let raw = [("tenant", tenant), ("catalog", catalog), ("stock", stock), ("audit", audit)];
-        let [tenant, catalog, stock, audit] = raw
-            .clone()
-            .map(|(service, store)| Arc::new(SealedStore::new(store, Arc::clone(&keyring), service)));
-        let kept = |store: &str| !accept_loss && made.iter().any(|name| name == store);
-        let pepper = secret(data, "pepper", "the key of the API keys", kept("tenant"))?;
-        let audit_key = secret(data, "audit-key", "the key of the audit log", kept("audit"))?;
+        let seal = |(service, store): &(&'static str, Arc<EmbeddedStore>)| {
+            (*service, Arc::new(SealedStore::new(Arc::clone(store), Arc::clone(&keyring), service)))
+        };
+        let sealed = raw.iter().map(seal).collect();
+        let secret = |name: &str, what: &str, store: &str| {
+            let kept = !accept_loss && made.iter().any(|name| name == store);
+            which.includes(store).then(|| secret(data, name, what, kept)).transpose()
+        };
+        let pepper = secret("pepper", "the key of the API keys", "tenant")?;
+        let audit_key = secret("audit-key", "the key of the audit log", "audit")?;
         let witness = "the key of the witness of the audit log";
-        let audit_witness_key = secret(data, "audit-witness-key", witness, kept("audit"))?;
-        if made.len() < STORES.len() {
-            write_layout(data)?;
+        let audit_keys = audit_key.zip(secret("audit-witness-key", witness, "audit")?);
+        if made.len() < raw.len() {
+            write_layout(data, &raw, which)?;
         }
-        let data = data.to_owned();
-        Ok(Stores { tenant, catalog, stock, audit, raw, keyring, pepper, audit_key, audit_witness_key, data })
+        Ok(Stores { sealed, raw, keyring, pepper, audit_keys, data: data.to_owned() })
     }
 
-    /// Opens the stores of a folder that must exist.
+    /// Opens the stores of a folder that must exist, of all services.
     pub(crate) fn open_existing(data: &Path, root_key: Option<&Path>) -> Result<Stores, Failure> {
-        restore::refuse_unfinished(data)?;
-        match fs::metadata(data.join("tenant")) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::Usage(format!(
-                "there is no Cargo Pilot data in '{}': name the folder with --data",
-                data.display()
-            ))),
-            Err(error) => Err(io_failure(&data.join("tenant"), "cannot be read", &error)),
-            Ok(_) => Stores::open(data, root_key, false),
+        must_exist(data, "tenant")?;
+        Stores::open(data, root_key, false, Which::All)
+    }
+
+    /// Opens the stores that a folder has, which must exist.
+    pub(crate) fn open_any(data: &Path, root_key: Option<&Path>) -> Result<Stores, Failure> {
+        match read_roles(data)? {
+            None => Stores::open_existing(data, root_key),
+            Some(roles) => Stores::open(data, root_key, false, Which::Of(&roles)),
         }
     }
 
@@ -133,32 +164,48 @@ impl Stores {
         gateway: gateway::Config,
         outbound: outbound::Settings,
     ) -> Result<Platform, Failure> {
-        let parts = Parts {
-            tenant: self.tenant.clone(),
-            catalog: self.catalog.clone(),
-            stock: self.stock.clone(),
-            audit: self.audit.clone(),
-            audit_keys: AuditKeys {
-                log: self.audit_key,
-                witness: self.audit_witness_key,
-                memory: Arc::new(WitnessFolder(self.data.join("audit-witness"))),
-            },
-            feeds: Some(Feeds {
-                tenant: self.tenant.clone(),
-                catalog: self.catalog.clone(),
-                stock: self.stock.clone(),
-                audit: self.audit.clone(),
-            }),
-            pepper: self.pepper,
-            outbound,
-            gateway,
+        let here = Here { gateway: Some(gateway), ..self.here(outbound) };
+        Platform::start_here(here, Arc::new(SystemEnv)).map_err(Failure::Machine)
+    }
+
+    /// The services of these stores.
+    pub(crate) fn here(&self, outbound: outbound::Settings) -> Here {
+        let journals = |service: &str| {
+            let store = self.get(service)?;
+            Some(Journals { store: store.clone(), feed: Some(store.clone()) })
         };
-        Platform::start(parts).map_err(Failure::Machine)
+        let tenant = journals("tenant").zip(self.pepper);
+        let audit = journals("audit").zip(self.audit_keys);
+        Here {
+            tenant: tenant.map(|(journals, pepper)| TenantHere { journals, pepper, outbound }),
+            catalog: journals("catalog"),
+            stock: journals("stock"),
+            audit: audit.map(|(journals, (log, witness))| {
+                let memory = Arc::new(WitnessFolder(self.data.join("audit-witness")));
+                AuditHere { journals, keys: AuditKeys { log, witness, memory } }
+            }),
+            gateway: None,
+        }
+    }
+
+    /// Whether the stores of all services are here.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.raw.len() == STORES.len()
+    }
+
+    /// The store of a service, if it is here.
+    pub(crate) fn get(&self, service: &str) -> Option<&Sealed> {
+        self.sealed.iter().find(|(name, _)| *name == service).map(|(_, store)| store)
+    }
+
+    /// All stores as the services see them, with their names.
+    pub(crate) fn sealed(&self) -> &[(&'static str, Sealed)] {
+        &self.sealed
     }
 
     /// All stores as they are stored, with their names. Whoever does something with every one of them takes them
     /// from here.
-    pub(crate) fn named(&self) -> &[(&'static str, Arc<EmbeddedStore>); STORES.len()] {
+    pub(crate) fn named(&self) -> &[(&'static str, Arc<EmbeddedStore>)] {
         &self.raw
     }
 
@@ -230,9 +277,68 @@ pub(crate) fn parse_layout(from: &Path, text: &str) -> Option<Result<Vec<String>
     })
 }
 
-fn write_layout(data: &Path) -> Result<(), Failure> {
-    let stores: String = STORES.iter().map(|(name, ..)| format!("{name}\n")).collect();
+/// Notes the stores that were made, last: what they need is there when they are listed.
+fn write_layout(
+    data: &Path,
+    stores: &[(&'static str, Arc<EmbeddedStore>)],
+    which: Which<'_>,
+) -> Result<(), Failure> {
+    let stores: String = stores.iter().map(|(name, ..)| format!("{name}\n")).collect();
+    if which != Which::All {
+        write_synced(&data.join(ROLES), stores.as_bytes())?;
+    }
     write_synced(&data.join("layout"), format!("{LAYOUT}{LAYOUT_VERSION}\n{stores}").as_bytes())
+}
+
+/// The services whose process a folder belongs to; `None` if it is a folder of all.
+fn read_roles(data: &Path) -> Result<Option<Vec<&'static str>>, Failure> {
+    let path = data.join(ROLES);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(|error| io_failure(&path, "cannot be read", &error))?,
+    };
+    let known = |line| store_names().into_iter().find(|name| *name == line);
+    let roles = text.lines().map(known).collect::<Option<Vec<_>>>();
+    let roles = roles.filter(|roles| !roles.is_empty());
+    roles.map(Some).ok_or_else(|| damaged(data, &path, "it names a service that does not exist"))
+}
+
+/// A folder stays with the services that made it.
+fn refuse_other_roles(data: &Path, is_made: bool, which: Which<'_>) -> Result<(), Failure> {
+    let roles = read_roles(data)?;
+    let folder = data.display();
+    match (&roles, which) {
+        (None, Which::All) => Ok(()),
+        (None, Which::Of(_)) if !is_made => Ok(()),
+        (None, Which::Of(_)) => Err(Failure::Usage(format!(
+            "'{folder}' holds the data of all services: start it without roles, or name another folder with --data"
+        ))),
+        (Some(roles), Which::Of(asked))
+            if roles.len() == asked.len() && roles.iter().all(|role| asked.contains(role)) =>
+        {
+            Ok(())
+        }
+        (Some(roles), _) => Err(Failure::Usage(format!(
+            "'{folder}' belongs to a process of `cargo-pilot serve {}`: name those roles, or another folder with --data",
+            roles.join(" ")
+        ))),
+    }
+}
+
+/// Refuses to make a folder anew that should be there.
+fn must_exist(data: &Path, store: &str) -> Result<(), Failure> {
+    restore::refuse_unfinished(data)?;
+    if read_roles(data)?.is_some() {
+        return refuse_other_roles(data, true, Which::All);
+    }
+    match fs::metadata(data.join(store)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::Usage(format!(
+            "there is no Cargo Pilot data in '{}': name the folder with --data",
+            data.display()
+        ))),
+        Err(error) => Err(io_failure(&data.join(store), "cannot be read", &error)),
+        Ok(_) => Ok(()),
+    }
 }
 
 pub(crate) fn failure(data: &Path, error: OpenError) -> Failure {

@@ -4,7 +4,7 @@ use problem::Problem as _;
 use serde_json::json;
 
 use crate::cli::{self, Costing, Failure, Init, say};
-use crate::data::Stores;
+use crate::data::{Stores, Which};
 
 pub(crate) fn run(args: &Init) -> Result<(), Failure> {
     cli::log_warnings()?;
@@ -33,7 +33,7 @@ fn tenant(args: &Init) -> Result<tenant::BootstrapTenant, Failure> {
 }
 
 async fn init(args: &Init, new: tenant::BootstrapTenant) -> Result<(), Failure> {
-    let stores = Stores::open(&args.data, args.root_key.as_deref(), false)?;
+    let stores = Stores::open(&args.data, args.root_key.as_deref(), false, Which::All)?;
     let platform = stores.platform(gateway::Config::default(), outbound::Settings::default())?;
     let made = platform.tenant.app().bootstrap(new).await.map_err(|error| refused(&error))?;
     stores.close();

@@ -94,6 +94,11 @@ impl Platform {
             }),
             gateway: Some(parts.gateway),
         };
+        Platform::start_here(here, env)
+    }
+
+    /// Starts all services.
+    pub(crate) fn start_here(here: Here, env: Arc<dyn Env>) -> Result<Platform, String> {
         let wired = Wired::start(here, None, &ContextKeys::default(), env)?;
         let Wired { tenant, audit, follower, minter, transport, gateway, places, .. } = wired;
         let all = tenant.zip(audit).zip(follower).zip(gateway);

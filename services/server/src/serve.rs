@@ -10,7 +10,7 @@ use tracing::info;
 
 use crate::admin::{Admin, Door};
 use crate::cli::{self, Failure, Serve, say};
-use crate::data::{self, Stores};
+use crate::data::{self, Stores, Which};
 use crate::demo;
 
 /// Settings of the process, from `cargo-pilot.toml` and `CARGO_PILOT__…`.
@@ -47,7 +47,7 @@ async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
         ))
     })?;
     let address = listener.local_addr().map_err(|error| Failure::Machine(error.to_string()))?;
-    let stores = Stores::open(data, args.root_key.as_deref(), args.accept_loss)?;
+    let stores = Stores::open(data, args.root_key.as_deref(), args.accept_loss, Which::All)?;
     let platform = stores.platform(settings.gateway, settings.outbound)?;
     let key = if args.demo { Some(demo::prepare(&platform, data).await?) } else { data::demo_key(data) };
 

@@ -12,7 +12,7 @@ use problem::Problem as _;
 use serde_json::json;
 
 use crate::cli::{self, Failure, Verify, say};
-use crate::data::Stores;
+use crate::data::{Sealed, Stores};
 use crate::platform::Platform;
 
 /// Aggregates that are read at once.
@@ -42,7 +42,7 @@ impl Report {
 pub(crate) fn run(args: &Verify) -> Result<(), Failure> {
     cli::log_warnings()?;
     let data = args.data.as_path();
-    let stores = Stores::open_existing(data, args.root_key.as_deref())?;
+    let stores = Stores::open_any(data, args.root_key.as_deref())?;
     let report = cli::run_async(all(&stores, args.json))?;
     stores.close();
     print(data, args.json, &report);
@@ -62,8 +62,7 @@ async fn all(stores: &Stores, json: bool) -> Result<Report, Failure> {
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({rate})") {
         bar.set_style(style.with_key("rate", cli::rate));
     }
-    let sealed = [&stores.tenant, &stores.catalog, &stores.stock, &stores.audit];
-    for ((service, raw), store) in stores.named().iter().zip(sealed) {
+    for ((service, raw), (_, store)) in stores.named().iter().zip(stores.sealed()) {
         let faults = raw.check_files().map_err(|error| {
             Failure::Machine(format!(
                 "the files of '{service}' cannot be read: {error}; check the disk, then start again"
@@ -81,8 +80,13 @@ async fn all(stores: &Stores, json: bool) -> Result<Report, Failure> {
             })?,
         }
     }
+    let Some(log) = stores.get("audit").filter(|_| stores.is_whole()) else {
+        // What else there is to compare with is in the folders of other processes.
+        bar.finish_and_clear();
+        return Ok(report);
+    };
     let platform = stores.platform(gateway::Config::default(), outbound::Settings::default())?;
-    match follow(&platform, stores, &mut report).await {
+    match follow(&platform, log, &mut report).await {
         Err(error) if matches!(error.reason(), "DATA_DAMAGED" | "TENANT_KEY_MISSING") => {
             report.fault(format!("audit: {error}"))
         }
@@ -124,11 +128,11 @@ async fn compare_inherited(platform: &Platform, report: &mut Report) {
 
 /// Compares the audit log with the journals that it follows. What it has not taken in yet it will, at the next
 /// start; what it has taken in must still be there.
-async fn follow(platform: &Platform, stores: &Stores, report: &mut Report) -> Result<(), audit::Error> {
-    let (app, store) = (platform.audit.app(), &stores.audit);
+async fn follow(platform: &Platform, log: &Sealed, report: &mut Report) -> Result<(), audit::Error> {
+    let app = platform.audit.app();
     let mut after = None;
     loop {
-        let page = store.aggregates(after, PAGE).await.map_err(journal::Error::from)?;
+        let page = log.aggregates(after, PAGE).await.map_err(journal::Error::from)?;
         let Some((tenant, aggregate, _)) = page.last() else { return Ok(()) };
         after = Some((*tenant, *aggregate));
         for (tenant, ..) in page.iter().filter(|(_, found, _)| *found == audit::records::log_id()) {
