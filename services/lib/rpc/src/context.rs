@@ -255,8 +255,12 @@ impl fmt::Debug for Ctx {
 }
 
 fn deadline(headers: &HeaderMap) -> Option<Instant> {
-    let left = parse_timeout(headers.get(&name::GRPC_TIMEOUT)?.to_str().ok()?)?;
-    Instant::now().checked_add(left.min(DEADLINE_MAX))
+    Instant::now().checked_add(time_left(headers)?.min(DEADLINE_MAX))
+}
+
+/// What `grpc-timeout` says, or `None` without one that can be read.
+pub fn time_left(headers: &HeaderMap) -> Option<Duration> {
+    parse_timeout(headers.get(&name::GRPC_TIMEOUT)?.to_str().ok()?)
 }
 
 /// Reads `grpc-timeout`: at most eight digits and a unit. What does not parse is no deadline.

@@ -29,14 +29,14 @@ mod unknown_id;
 
 pub use access::{Access, AccessLog, RemoteAccessLog};
 pub use bar::{Bar, Bars};
-pub use context::{Actor, ActorKind, Ctx, Principal, SYSTEM_TENANT, Session};
+pub use context::{Actor, ActorKind, Ctx, Principal, SYSTEM_TENANT, Session, time_left};
 pub use csrf::csrf_token;
 pub use etag::etag;
 pub use guard::{Guard, Guarded, open};
 pub use hash::{fingerprint, key_hash};
 pub use limits::{AmountsMax, Limited, Limits};
 pub use meta::meta;
-pub use outgoing::{System, respond, with_token};
+pub use outgoing::{System, respond, timeout, with_token};
 pub use page::{PageToken, page_size};
 pub use permissions::Permissions;
 pub use refused::Refused;
@@ -60,6 +60,9 @@ pub mod header {
     pub const IF_MATCH: &str = "if-match";
     /// Names one request in logs and answers: `req_…`.
     pub const REQUEST_ID: &str = "request-id";
+    /// What calls with the same value have in common, such as the aggregate that they are about: where it helps,
+    /// they go to the same process. Opaque; set by the gateway.
+    pub const ROUTE: &str = "cp-route";
     /// W3C trace context.
     pub const TRACEPARENT: &str = "traceparent";
     /// Time that is left for the call, as gRPC writes it: `30S`, `1500m`.
@@ -79,6 +82,8 @@ pub mod header {
         pub const IF_MATCH: HeaderName = HeaderName::from_static(super::IF_MATCH);
         /// See [`super::REQUEST_ID`].
         pub const REQUEST_ID: HeaderName = HeaderName::from_static(super::REQUEST_ID);
+        /// See [`super::ROUTE`].
+        pub const ROUTE: HeaderName = HeaderName::from_static(super::ROUTE);
         /// See [`super::TRACEPARENT`].
         pub const TRACEPARENT: HeaderName = HeaderName::from_static(super::TRACEPARENT);
         /// See [`super::GRPC_TIMEOUT`].

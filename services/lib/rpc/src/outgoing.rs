@@ -44,7 +44,8 @@ fn carry_on(ctx: &Ctx, headers: &mut HeaderMap) {
     }
 }
 
-fn timeout(left: Duration) -> HeaderValue {
+/// The value of `grpc-timeout` for a call that has so much time left, in whole milliseconds.
+pub fn timeout(left: Duration) -> HeaderValue {
     let text = format!("{}m", left.as_millis().min(99_999_999));
     HeaderValue::try_from(text).expect("digits and a letter are a header value")
 }
