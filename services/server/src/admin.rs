@@ -6,6 +6,7 @@
 //! `account 1 ` and a question of [`crate::account`] as JSON: it answers with one line, `ok ` and JSON, or `no ` and
 //! why not.
 //! `operator-access 1 ` and a question of [`crate::operator_access`]: the same.
+//! `init 1 ` and a tenant of [`crate::init`]: the same.
 //! `owner-key 1 <slug>`: it answers with one line, `ok ` and a new owner's key of the tenant, or `no ` and why not.
 
 use std::fs::{self, File, Permissions};
@@ -27,7 +28,7 @@ use crate::account;
 use crate::backup::Source;
 use crate::cli::{self, Failure};
 use crate::data::Stores;
-use crate::{keys, operator_access, owner_key};
+use crate::{init, keys, operator_access, owner_key};
 
 const NAME: &str = "admin.sock";
 /// What asks for a backup.
@@ -36,6 +37,8 @@ pub(crate) const BACKUP: &[u8] = b"backup 1\n";
 pub(crate) const KEYS: &str = "keys 1 ";
 /// What asks for a new owner's key; the slug of the tenant follows.
 pub(crate) const OWNER_KEY: &str = "owner-key 1 ";
+/// What asks for a new tenant; what it is to be follows, as JSON.
+pub(crate) const INIT: &str = "init 1 ";
 /// What is before a question about the account of a tenant.
 pub(crate) const ACCOUNT: &str = "account 1 ";
 /// What is before a question about the access of the operator to a tenant.
@@ -51,12 +54,12 @@ const CALLERS_MAX: usize = 8;
 
 /// What callers may ask for.
 pub(crate) struct Door {
-    /// Backups.
-    pub(crate) source: Source,
+    /// Backups, where all stores are.
+    pub(crate) source: Option<Source>,
     /// The keys that seal what is stored.
     pub(crate) keyring: Arc<Keyring>,
-    /// What the operator may do for a tenant.
-    pub(crate) tenants: tenant::App,
+    /// What the operator may do for a tenant, where the tenant service is.
+    pub(crate) tenants: Option<tenant::App>,
     /// Where that runs.
     pub(crate) runtime: tokio::runtime::Handle,
 }
@@ -178,7 +181,7 @@ fn accept(listener: &UnixListener, door: &Arc<Door>, callers: &Arc<Mutex<Callers
 
 /// Asks the server that runs on a data folder for something with an answer of one line; `None` if no server runs.
 /// The inner error is why the server does not do it.
-fn ask(data: &Path, question: &str) -> Option<io::Result<Result<String, String>>> {
+pub(crate) fn ask(data: &Path, question: &str) -> Option<io::Result<Result<String, String>>> {
     let stream = connect(data)?;
     let talk = || {
         (&stream).write_all(format!("{question}\n").as_bytes())?;
@@ -210,10 +213,21 @@ pub(crate) fn ask_tenants(
             Failure::Unavailable(format!("the server on '{}' did not answer: {error}", data.display()))
         });
     }
-    let stores = Stores::open_existing(data, root_key)?;
+    let stores = Stores::open_any(data, root_key)?;
+    stopped_tenants(&stores, stopped)
+}
+
+/// Does something with the tenants of a stopped folder.
+///
+/// # Errors
+/// The tenant service is not in the folder.
+pub(crate) fn stopped_tenants<T>(
+    stores: &Stores,
+    work: impl AsyncFnOnce(&tenant::App) -> T,
+) -> Result<T, Failure> {
     cli::run_async(async {
-        let platform = stores.platform(gateway::Config::default(), outbound::Settings::default())?;
-        let answered = stopped(platform.tenant.app()).await;
+        let tenants = stores.tenants()?;
+        let answered = work(tenants.app()).await;
         stores.close();
         Ok(answered)
     })
@@ -225,9 +239,14 @@ fn answer(door: &Door, caller: &UnixStream) -> io::Result<()> {
     let mut line = String::new();
     BufReader::new(caller.take(LINE_BYTES_MAX)).read_line(&mut line)?;
     if line.as_bytes() == BACKUP {
+        let Some(source) = &door.source else {
+            return Err(io::Error::other(
+                "a backup is made of all services, and this process has some of them",
+            ));
+        };
         info!("a backup begins");
         let mut to = BufWriter::with_capacity(256 * 1024, caller);
-        door.source.write(&mut to)?;
+        source.write(&mut to)?;
         to.flush()?;
         info!("a backup was read to its end");
         return Ok(());
@@ -243,9 +262,14 @@ fn answer(door: &Door, caller: &UnixStream) -> io::Result<()> {
         });
         return to.write_all(serde_json::to_string(&answer)?.as_bytes());
     }
-    let (run, tenants) = (&door.runtime, &door.tenants);
+    let run = &door.runtime;
+    let Some(tenants) = &door.tenants else {
+        return writeln!(to, "no the tenant service runs in another process: name its folder with --data");
+    };
     let answer = if let Some(slug) = line.strip_prefix(OWNER_KEY) {
         run.block_on(owner_key::answer(tenants, slug))
+    } else if let Some(new) = line.strip_prefix(INIT) {
+        run.block_on(init::answer(tenants, &serde_json::from_str(new)?))
     } else if let Some(question) = line.strip_prefix(ACCOUNT) {
         run.block_on(account::answer(tenants, &serde_json::from_str(question)?))
     } else if let Some(question) = line.strip_prefix(OPERATOR_ACCESS) {

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::ProgressState;
 
+use crate::roles::Role;
 use crate::{
     account, backup, export, import, init, keys, memory, operator_access, owner_key, restore, serve, verify,
     verify_audit,
@@ -84,6 +85,9 @@ enum Command {
 /// `serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
+    /// What this process does, as one of a cluster; everything when absent.
+    #[arg(value_enum, value_name = "ROLE")]
+    pub roles: Vec<Role>,
     /// Folder of all data; made if it does not exist.
     #[arg(long, value_name = "DIR", default_value = "cargo-pilot-data", env = "CARGO_PILOT_DATA")]
     pub data: PathBuf,
@@ -96,7 +100,8 @@ pub struct Serve {
     /// Address to listen on; port 0 picks a free one.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Prints one line of JSON when ready: {"url", "apiKey", "data"}.
+    /// Prints one line of JSON when ready: {"url", "apiKey", "data"}; with roles {"roles", "url", "internal",
+    /// "data"}.
     #[arg(long)]
     pub json: bool,
     /// Settings file; `cargo-pilot.toml` in the working folder if there is one.

@@ -158,6 +158,14 @@ impl Stores {
         }
     }
 
+    /// Opens the stores that a folder has; makes those of all services in a new one.
+    pub(crate) fn open_or_make(data: &Path, root_key: Option<&Path>) -> Result<Stores, Failure> {
+        match read_roles(data)? {
+            None => Stores::open(data, root_key, false, Which::All),
+            Some(roles) => Stores::open(data, root_key, false, Which::Of(&roles)),
+        }
+    }
+
     /// The platform over these stores.
     pub(crate) fn platform(
         &self,
@@ -166,6 +174,21 @@ impl Stores {
     ) -> Result<Platform, Failure> {
         let here = Here { gateway: Some(gateway), ..self.here(outbound) };
         Platform::start_here(here, Arc::new(SystemEnv)).map_err(Failure::Machine)
+    }
+
+    /// The tenant service alone, for commands on a stopped folder.
+    pub(crate) fn tenants(&self) -> Result<tenant::Service, Failure> {
+        let here = self.here(outbound::Settings::default()).tenant;
+        let Some(TenantHere { journals, pepper, outbound }) = here else {
+            return Err(Failure::Usage(format!(
+                "the tenant service is not in '{}': name the folder of its process with --data",
+                self.data.display()
+            )));
+        };
+        let outbound = outbound::Client::new(&outbound);
+        let outbound = outbound.map_err(|error| Failure::Machine(error.to_string()))?;
+        let config = tenant::Config { pepper, outbound };
+        Ok(tenant::Service::new(journals.store, Arc::new(SystemEnv), config))
     }
 
     /// The services of these stores.

@@ -1,43 +1,104 @@
 //! `init`: a tenant, its master business and the owner's key.
 
 use problem::Problem as _;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::admin;
 use crate::cli::{self, Costing, Failure, Init, say};
-use crate::data::{Stores, Which};
+use crate::data::Stores;
+
+/// What a new tenant is to be.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct New {
+    slug: String,
+    name: String,
+    country: String,
+    currency: String,
+    cost_scale: Option<u8>,
+    fifo: bool,
+}
+
+/// The tenant that was made.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Made {
+    tenant_id: String,
+    business_id: String,
+    /// Absent: the tenant was there before, and its key was shown then.
+    api_key: Option<String>,
+}
 
 pub(crate) fn run(args: &Init) -> Result<(), Failure> {
     cli::log_warnings()?;
-    let new = tenant(args)?;
-    // Before anything is made.
-    new.check().map_err(|error| refused(&error))?;
-    cli::run_async(init(args, new))
-}
-
-fn tenant(args: &Init) -> Result<tenant::BootstrapTenant, Failure> {
-    let currency = money::Currency::parse(&args.currency)
-        .map_err(|error| Failure::Usage(format!("--currency '{}': {error}", args.currency)))?;
-    let minor_places = u8::try_from(currency.minor_places()).unwrap_or(2);
-    Ok(tenant::BootstrapTenant {
+    let new = New {
         slug: args.slug.clone(),
         name: args.name.clone(),
-        legal_name: args.name.clone(),
         country: args.country.clone(),
+        currency: args.currency.clone(),
+        cost_scale: args.cost_scale,
+        fifo: args.costing == Costing::Fifo,
+    };
+    // Before anything is made.
+    let tenant = tenant(&new).map_err(Failure::Usage)?;
+    tenant.check().map_err(|error| refused(&error))?;
+    let question = format!("{}{}", admin::INIT, json!(new));
+    let answer = match admin::ask(&args.data, &question) {
+        Some(answered) => {
+            let answered = answered.map_err(|error| {
+                let folder = args.data.display();
+                Failure::Unavailable(format!(
+                    "the server on '{folder}' did not say whether the tenant was made: {error}: run it again"
+                ))
+            })?;
+            answered.map_err(Failure::Usage)?
+        }
+        None => {
+            let stores = Stores::open_or_make(&args.data, args.root_key.as_deref())?;
+            let made =
+                admin::stopped_tenants(&stores, async |tenants: &tenant::App| make(tenants, tenant).await)?;
+            made.map_err(|error| refused(&error))?
+        }
+    };
+    let unreadable =
+        |error| Failure::Unavailable(format!("the answer of the server cannot be read: {error}"));
+    print(args, &serde_json::from_str(&answer).map_err(unreadable)?)
+}
+
+fn tenant(new: &New) -> Result<tenant::BootstrapTenant, String> {
+    let currency = money::Currency::parse(&new.currency)
+        .map_err(|error| format!("--currency '{}': {error}", new.currency))?;
+    let minor_places = u8::try_from(currency.minor_places()).unwrap_or(2);
+    Ok(tenant::BootstrapTenant {
+        slug: new.slug.clone(),
+        name: new.name.clone(),
+        legal_name: new.name.clone(),
+        country: new.country.clone(),
         currency,
-        cost_scale: args.cost_scale.unwrap_or(minor_places),
-        costing: match args.costing {
-            Costing::MovingAverage => tenant::domain::Costing::MovingAverage,
-            Costing::Fifo => tenant::domain::Costing::Fifo,
+        cost_scale: new.cost_scale.unwrap_or(minor_places),
+        costing: match new.fifo {
+            false => tenant::domain::Costing::MovingAverage,
+            true => tenant::domain::Costing::Fifo,
         },
     })
 }
 
-async fn init(args: &Init, new: tenant::BootstrapTenant) -> Result<(), Failure> {
-    let stores = Stores::open(&args.data, args.root_key.as_deref(), false, Which::All)?;
-    let platform = stores.platform(gateway::Config::default(), outbound::Settings::default())?;
-    let made = platform.tenant.app().bootstrap(new).await.map_err(|error| refused(&error))?;
-    stores.close();
-    let Some(credential) = made.credential else {
+/// Makes a tenant, or finds that it is there, and says so in JSON.
+async fn make(tenants: &tenant::App, new: tenant::BootstrapTenant) -> Result<String, tenant::Error> {
+    let made = tenants.bootstrap(new).await?;
+    let api_key = made.credential.map(|credential| credential.reveal().clone());
+    let (tenant_id, business_id) = (made.tenant.to_string(), made.business.to_string());
+    Ok(json!(Made { tenant_id, business_id, api_key }).to_string())
+}
+
+/// The answer of a running server.
+pub(crate) async fn answer(tenants: &tenant::App, new: &New) -> Result<String, String> {
+    make(tenants, tenant(new)?).await.map_err(|error| refused(&error).to_string())
+}
+
+fn print(args: &Init, made: &Made) -> Result<(), Failure> {
+    let Some(key) = &made.api_key else {
         return Err(Failure::Usage(format!(
             "the tenant '{}' is in '{}' already, and its owner's key was shown when it was made: use that key, or \
              name another tenant with --slug",
@@ -45,14 +106,14 @@ async fn init(args: &Init, new: tenant::BootstrapTenant) -> Result<(), Failure> 
             args.data.display()
         )));
     };
-    let key = credential.reveal();
     if args.json {
-        let (tenant, business) = (made.tenant.to_string(), made.business.to_string());
-        say(json!({"tenantId": tenant, "businessId": business, "apiKey": key}));
+        say(json!(made));
     } else {
         say(format_args!("{} is ready. The owner's API key is shown only now, keep it safe:\n", args.name));
         say(format_args!("  {key}\n"));
-        say(format_args!("Start the server:  cargo-pilot serve --data '{}'", args.data.display()));
+        if admin::connect(&args.data).is_none() {
+            say(format_args!("Start the server:  cargo-pilot serve --data '{}'", args.data.display()));
+        }
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ mod owner_key;
 pub mod platform;
 mod purge;
 mod restore;
+pub mod roles;
 mod serve;
 mod verify;
 mod verify_audit;

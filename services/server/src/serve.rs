@@ -12,14 +12,19 @@ use crate::admin::{Admin, Door};
 use crate::cli::{self, Failure, Serve, say};
 use crate::data::{self, Stores, Which};
 use crate::demo;
+use crate::roles::{self, Process};
 
 /// Settings of the process, from `cargo-pilot.toml` and `CARGO_PILOT__…`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Settings {
+pub(crate) struct Settings {
     log: runtime::log::Settings,
-    gateway: gateway::Config,
-    outbound: outbound::Settings,
+    pub(crate) gateway: gateway::Config,
+    pub(crate) outbound: outbound::Settings,
+    /// Where the other processes are, for `serve ROLE …`.
+    pub(crate) cluster: peers::Settings,
+    /// This process, for `serve ROLE …`.
+    pub(crate) process: Process,
 }
 
 /// What the storage engine tells of each of its files is for whoever asks for it.
@@ -33,7 +38,12 @@ pub(crate) fn run(args: &Serve) -> Result<(), Failure> {
     }
     let initialised = runtime::log::init(&settings.log);
     initialised.map_err(|error| Failure::Usage(error.to_string().replace(QUIET, "")))?;
-    cli::run_async(serve(args, settings))
+    cli::run_async(async {
+        match args.roles.is_empty() {
+            true => serve(args, settings).await,
+            false => Box::pin(roles::serve(args, settings)).await,
+        }
+    })
 }
 
 async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
@@ -54,9 +64,9 @@ async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
     let url = format!("http://{address}");
     let running = data::Running::at(data, &url);
     let door = Door {
-        source: stores.source(data),
+        source: Some(stores.source(data)),
         keyring: Arc::clone(stores.keyring()),
-        tenants: platform.tenant.app().clone(),
+        tenants: Some(platform.tenant.app().clone()),
         runtime: tokio::runtime::Handle::current(),
     };
     let admin = Admin::open(data, door);

@@ -104,3 +104,15 @@ fn what_is_wrong_is_named_before_anything_is_made() {
     check("--cost-scale", "1", &["2"]);
     check("--cost-scale", "7", &["6"]);
 }
+
+#[test]
+fn a_running_server_makes_a_tenant() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let made = run(folder.path(), ARGS).json();
+    let caller = server.http(made["apiKey"].as_str().unwrap()).get("/v1/caller");
+    assert_eq!(caller["tenantId"], made["tenantId"]);
+    let again = run(folder.path(), ARGS).refused(64).to_owned();
+    assert!(again.contains("already"), "{again}");
+    server.stop();
+}
