@@ -39,6 +39,8 @@ mod rest;
 mod revoked;
 mod same_names;
 #[allow(dead_code, reason = "`tests/it` uses the rest")]
+#[path = "../it/shape.rs"]
+mod shape;
 #[path = "../it/spy.rs"]
 mod spy;
 mod storms;

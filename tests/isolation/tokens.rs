@@ -242,6 +242,11 @@ async fn a_signed_context_that_was_changed_is_none() {
     }
     for context in changed {
         let status = call(&context).await.expect_err(&context);
+        // Over a socket there is a limit for headers before anybody looks at them.
+        if crate::shape::is_apart() && context.len() > 32 * 1024 {
+            assert!(status.message().contains("431"), "{status:?}");
+            continue;
+        }
         assert_eq!(parts(&status), parts(&expected), "{context:.200}");
     }
     world.close().await;

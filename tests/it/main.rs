@@ -32,6 +32,7 @@ mod prices;
 mod publications;
 mod races;
 mod rest;
+mod shape;
 mod shop;
 mod speaker;
 mod spy;

@@ -7,15 +7,17 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 use journal::SharedStore;
+use journal::feed::FeedStore;
 use journal::store::{
     Claim, Commit, Head, IndexRow, KeyHash, KeyRow, Order, Outcome, Refusal, Seq, Store, StoreError,
 };
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Passes everything on and keeps a list of it.
 pub(crate) struct Spy {
     inner: SharedStore,
+    feed: Arc<dyn FeedStore>,
     seen: Mutex<Seen>,
     /// Groups that are still written; the others are refused.
     allowed: AtomicUsize,
@@ -33,13 +35,19 @@ struct Seen {
 type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 impl Spy {
-    pub(crate) fn new(inner: SharedStore) -> Spy {
+    pub(crate) fn new(inner: Arc<impl FeedStore>) -> Spy {
         Spy {
+            feed: Arc::clone(&inner) as Arc<dyn FeedStore>,
             inner,
             seen: Mutex::default(),
             allowed: AtomicUsize::new(usize::MAX),
             damaged: Mutex::default(),
         }
+    }
+
+    /// What tells of changes, without being watched.
+    pub(crate) fn feed(&self) -> Arc<dyn FeedStore> {
+        Arc::clone(&self.feed)
     }
 
     /// Everything that was applied, in order.

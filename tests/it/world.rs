@@ -16,7 +16,7 @@ use journal::{Env, SharedStore, SystemEnv};
 use journal_embedded::{EmbeddedStore, Options};
 use money::Currency;
 use serde_json::{Value, json};
-use server::platform::{AuditKeys, Parts, Platform};
+use server::platform::{AuditKeys, Feeds, Parts, Platform};
 use tempfile::TempDir;
 use tenant::BootstrapTenant;
 pub(crate) use tenant::domain::Costing;
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::door::unique;
 use crate::errors;
 use crate::rest::{Rest, text};
+use crate::shape;
 use crate::spy::Spy;
 
 /// Aggregates that are read at once.
@@ -144,17 +145,25 @@ impl World {
                 witness: [9; 32],
                 memory: Arc::new(ShortMemory::default()),
             },
-            feeds: None,
+            feeds: shape::is_apart().then(|| Feeds {
+                tenant: stores.tenant.feed(),
+                catalog: stores.catalog.feed(),
+                stock: stores.stock.feed(),
+                audit: stores.audit.feed(),
+            }),
             pepper: [7; 32],
             // An issuer of the tests is on this machine.
             outbound: outbound::Settings { allow: vec!["127.0.0.1".to_owned()] },
             gateway: gateway::Config::default(),
         };
-        let platform = Platform::start_in(parts, env).expect("a platform");
+        let stop = CancellationToken::new();
+        let platform = match shape::is_apart() {
+            true => shape::apart(parts, env, &stop).await,
+            false => Platform::start_in(parts, env).expect("a platform"),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address: SocketAddr = listener.local_addr().expect("an address");
         platform.gateway.set_ready(true);
-        let stop = CancellationToken::new();
         let served = tokio::spawn(gateway::serve(listener, platform.gateway.clone(), stop.clone()));
         World { platform, url: format!("http://{address}"), stores, running: Running { stop, served } }
     }

@@ -58,8 +58,8 @@ pub struct Platform {
     pub transport: Transport,
     /// The public door.
     pub gateway: Gateway,
-    /// The way from tenant to stock, kept open.
-    _places: Option<Arc<tenant::Places>>,
+    /// The way from tenant to stock: open as long as this is kept.
+    pub places: Option<Arc<tenant::Places>>,
 }
 
 impl Platform {
@@ -103,6 +103,6 @@ impl Platform {
         let Wired { tenant, audit, follower, minter, transport, gateway, places, .. } = wired;
         let all = tenant.zip(audit).zip(follower).zip(gateway);
         let (((tenant, audit), follower), gateway) = all.ok_or("a service was not started")?;
-        Ok(Platform { tenant, audit, follower, minter, transport, gateway, _places: places })
+        Ok(Platform { tenant, audit, follower, minter, transport, gateway, places })
     }
 }
