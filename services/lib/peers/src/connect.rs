@@ -76,7 +76,8 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (said, first) = oneshot::channel();
-    let stream = TokioIo::new(Greeted { stream, said: Some(said) });
+    let first_bytes = First { head: [0; HEAD_BYTES], filled: 0, said: Some(said) };
+    let stream = TokioIo::new(Greeted { stream, first: first_bytes });
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -100,10 +101,62 @@ where
     }
 }
 
-/// A stream that tells when the first bytes come, or that none will.
+/// The head of a frame, in bytes. Source: RFC 9113, section 4.1.
+const HEAD_BYTES: usize = 9;
+/// The type of the frame that each side begins with. Source: RFC 9113, sections 3.4 and 6.5.
+const SETTINGS: u8 = 4;
+/// What a TLS alert begins with, sent to somebody who does not speak TLS. Source: RFC 8446, section 5.1.
+const TLS_ALERT: [u8; 2] = [21, 3];
+
+/// A stream that tells when the other side has begun HTTP/2, or that it will not.
 struct Greeted<S> {
     stream: S,
+    first: First,
+}
+
+/// The first bytes that come, until it is clear what they are.
+struct First {
+    head: [u8; HEAD_BYTES],
+    filled: usize,
     said: Option<oneshot::Sender<Result<(), String>>>,
+}
+
+impl First {
+    fn saw(&mut self, read: &io::Result<()>, new: &[u8]) {
+        if self.said.is_none() {
+            return;
+        }
+        match read {
+            Err(error) => self.say(Err(error.to_string())),
+            Ok(()) if new.is_empty() => self.say(Err("the connection was closed at once".to_owned())),
+            Ok(()) => {
+                let count = new.len().min(HEAD_BYTES - self.filled);
+                self.head[self.filled..self.filled + count].copy_from_slice(&new[..count]);
+                self.filled += count;
+                if self.head[..self.filled].starts_with(&TLS_ALERT) {
+                    self.say(Err("it wants TLS".to_owned()));
+                } else if self.filled == HEAD_BYTES {
+                    let begins = self.head[3] == SETTINGS && self.head[5..] == [0; 4];
+                    let other = || "it does not speak HTTP/2".to_owned();
+                    self.say(if begins { Ok(()) } else { Err(other()) });
+                }
+            }
+        }
+    }
+
+    fn wrote<T>(&mut self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &written {
+            self.say(Err(error.to_string()));
+        }
+        written
+    }
+
+    fn say(&mut self, first: Result<(), String>) {
+        if let Some(said) = self.said.take() {
+            // Nobody waits any more when it took too long.
+            let _ = said.send(first);
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Greeted<S> {
@@ -114,26 +167,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Greeted<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
-        if let Some(said) = self.said.take() {
-            let first = match &read {
-                Ok(()) if buf.filled().len() > before => Ok(()),
-                Ok(()) => Err("the connection was closed at once".to_owned()),
-                Err(error) => Err(error.to_string()),
-            };
-            // Nobody waits any more when it took too long.
-            let _ = said.send(first);
-        }
+        self.first.saw(&read, &buf.filled()[before..]);
         Poll::Ready(read)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Greeted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.first.wrote(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.first.wrote(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -145,7 +192,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Greeted<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.first.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rpc::Services;
 use serde::Deserialize;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -29,6 +29,9 @@ use crate::dice::Dice;
 
 /// How long the other side may take to prove who it is.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// How long, and for how many bytes, a connection that was refused is listened to.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+const GOODBYE_BYTES_MAX: u64 = 64 * 1024;
 /// A silent connection is asked whether it lives, and closed when it does not say so.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
@@ -158,11 +161,14 @@ impl Server {
             tracing::debug!("no TCP_NODELAY: {error}");
         }
         let Some(tls) = &self.tls else { return self.http2(stream, peer).await };
-        let handshake = TlsAcceptor::from(tls.server()).accept(stream);
+        let handshake = TlsAcceptor::from(tls.server()).accept(stream).into_fallible();
         let handshake = tokio::time::timeout(HANDSHAKE_WITHIN, handshake);
         match self.stop.run_until_cancelled(handshake).await {
             Some(Ok(Ok(stream))) => self.http2(stream, peer).await,
-            Some(Ok(Err(error))) => tracing::warn!(%peer, "a connection was refused: TLS: {error}"),
+            Some(Ok(Err((error, stream)))) => {
+                tracing::warn!(%peer, "a connection was refused: TLS: {error}");
+                goodbye(stream).await;
+            }
             Some(Err(_)) => tracing::warn!(%peer, "a connection was refused: TLS took too long"),
             None => {}
         }
@@ -233,6 +239,17 @@ impl Server {
             }
         }
     }
+}
+
+/// Closes a connection so that the other side learns why: with bytes of it unread, the system would discard what was
+/// said last.
+async fn goodbye(mut stream: TcpStream) {
+    let farewell = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(GOODBYE_BYTES_MAX), &mut tokio::io::sink()).await
+    };
+    // Whether or not it listens, this is the end.
+    drop(tokio::time::timeout(GOODBYE_WITHIN, farewell).await);
 }
 
 /// A request that is being answered.

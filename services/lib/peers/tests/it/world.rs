@@ -200,8 +200,9 @@ impl Node {
     }
 
     /// Dies: its sockets are closed in the middle of whatever it does.
-    pub(crate) fn kill(mut self) -> Arc<Seen> {
-        self.runtime.take().unwrap().shutdown_timeout(PATIENCE);
+    pub(crate) async fn kill(mut self) -> Arc<Seen> {
+        let runtime = self.runtime.take().unwrap();
+        tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE)).await.unwrap();
         Arc::clone(&self.seen)
     }
 
