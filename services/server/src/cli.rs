@@ -100,8 +100,11 @@ pub struct Serve {
     /// Address to listen on; port 0 picks a free one.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Prints one line of JSON when ready: {"url", "apiKey", "data"}; with roles {"roles", "url", "internal",
-    /// "data"}.
+    /// Address of the admin port with health and metrics, for probes and Prometheus only; none when absent.
+    #[arg(long, value_name = "IP:PORT")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Prints one line of JSON when ready: {"url", "apiKey", "data"}, with roles {"roles", "url", "internal", "data"},
+    /// and "adminUrl" if there is an admin port.
     #[arg(long)]
     pub json: bool,
     /// Settings file; `cargo-pilot.toml` in the working folder if there is one.

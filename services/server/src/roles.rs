@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::admin::{Admin, Door};
 use crate::cli::{Failure, Serve, say};
 use crate::data::{Stores, Which};
+use crate::observe::Observed;
 use crate::serve::Settings;
 use crate::wiring::{ContextKeys, Elsewhere, Here, Wired};
 
@@ -103,6 +104,7 @@ pub(crate) async fn serve(args: &Serve, settings: Settings) -> Result<(), Failur
     let roles = checked(args, &settings)?;
     let keys = context_keys(&settings.process.context_keys)?;
     let stop = runtime::shutdown::on_signal().map_err(|error| Failure::Machine(error.to_string()))?;
+    let observed = Observed::start(args.admin_listen, &settings.admin, &stop).await?;
     let is_gateway = roles.contains(&Role::Gateway);
     let services: Vec<&'static str> =
         roles.iter().filter(|role| **role != Role::Gateway).map(|role| role.name()).collect();
@@ -141,7 +143,9 @@ pub(crate) async fn serve(args: &Serve, settings: Settings) -> Result<(), Failur
     });
     let consumers = wired.audit.as_ref().map(|audit| audit.consumers().start());
     let follower = wired.follower.as_ref().map(catalog::Follower::start);
-    announce(args, &roles, door.as_ref().map(|(_, address)| *address), inside.as_ref().map(|(_, at)| *at));
+    let at = |port: &Option<(TcpListener, SocketAddr)>| port.as_ref().map(|(_, address)| *address);
+    announce(args, &roles, at(&door), at(&inside), observed.url());
+    observed.ready();
 
     let ending = CancellationToken::new();
     tokio::spawn(end(stop, ending.clone(), settings.process.clone(), wired.gateway.clone()));
@@ -173,6 +177,7 @@ pub(crate) async fn serve(args: &Serve, settings: Settings) -> Result<(), Failur
         let closed = tokio::task::spawn_blocking(move || stores.close()).await;
         closed.map_err(|error| Failure::Machine(format!("the stores did not close: {error}")))?;
     }
+    observed.end().await;
     info!("stopped");
     Ok(())
 }
@@ -261,12 +266,22 @@ async fn end(
     runtime::fatal::exit("the shutdown did not come to an end in time")
 }
 
-fn announce(args: &Serve, roles: &[Role], door: Option<SocketAddr>, inside: Option<SocketAddr>) {
+fn announce(
+    args: &Serve,
+    roles: &[Role],
+    door: Option<SocketAddr>,
+    inside: Option<SocketAddr>,
+    admin: Option<String>,
+) {
     let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
     let url = door.map(|address| format!("http://{address}"));
     let data = inside.is_some().then(|| args.data.canonicalize().unwrap_or_else(|_| args.data.clone()));
     if args.json {
-        say(json!({"roles": names, "url": url, "internal": inside, "data": data}));
+        let mut line = json!({"roles": names, "url": url, "internal": inside, "data": data});
+        if let Some(admin) = admin {
+            line["adminUrl"] = json!(admin);
+        }
+        say(line);
         return;
     }
     say(format_args!("Cargo Pilot is ready: {}.\n", names.join(", ")));
@@ -279,6 +294,9 @@ fn announce(args: &Serve, roles: &[Role], door: Option<SocketAddr>, inside: Opti
     }
     if let Some(data) = data {
         say(format_args!("  Data       {}", data.display()));
+    }
+    if let Some(admin) = admin {
+        say(format_args!("  Admin      {admin}"));
     }
     say("\nStop with Ctrl-C.");
 }

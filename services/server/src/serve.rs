@@ -12,6 +12,7 @@ use crate::admin::{Admin, Door};
 use crate::cli::{self, Failure, Serve, say};
 use crate::data::{self, Stores, Which};
 use crate::demo;
+use crate::observe::{AdminSettings, Observed};
 use crate::roles::{self, Process};
 
 /// Settings of the process, from `cargo-pilot.toml` and `CARGO_PILOT__…`.
@@ -25,6 +26,7 @@ pub(crate) struct Settings {
     pub(crate) cluster: peers::Settings,
     /// This process, for `serve ROLE …`.
     pub(crate) process: Process,
+    pub(crate) admin: AdminSettings,
 }
 
 /// What the storage engine tells of each of its files is for whoever asks for it.
@@ -57,6 +59,7 @@ async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
         ))
     })?;
     let address = listener.local_addr().map_err(|error| Failure::Machine(error.to_string()))?;
+    let observed = Observed::start(args.admin_listen, &settings.admin, &stop).await?;
     let stores = Stores::open(data, args.root_key.as_deref(), args.accept_loss, Which::All)?;
     let platform = stores.platform(settings.gateway, settings.outbound)?;
     let key = if args.demo { Some(demo::prepare(&platform, data).await?) } else { data::demo_key(data) };
@@ -73,21 +76,27 @@ async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
     let consumers = platform.audit.consumers().start();
     let follower = platform.follower.start();
     platform.gateway.set_ready(true);
-    announce(args, &url, key.as_deref(), data);
+    observed.ready();
+    announce(args, &url, observed.url().as_deref(), key.as_deref(), data);
     gateway::serve(listener, platform.gateway.clone(), stop).await;
     follower.stop().await;
     consumers.stop().await;
     drop((running, admin));
     let closed = tokio::task::spawn_blocking(move || stores.close()).await;
     closed.map_err(|error| Failure::Machine(format!("the stores did not close: {error}")))?;
+    observed.end().await;
     info!("stopped");
     Ok(())
 }
 
-fn announce(args: &Serve, url: &str, key: Option<&str>, data: &Path) {
+fn announce(args: &Serve, url: &str, admin: Option<&str>, key: Option<&str>, data: &Path) {
     let folder = data.canonicalize().unwrap_or_else(|_| data.to_owned());
     if args.json {
-        say(json!({"url": url, "apiKey": key, "data": folder}));
+        let mut line = json!({"url": url, "apiKey": key, "data": folder});
+        if let Some(admin) = admin {
+            line["adminUrl"] = json!(admin);
+        }
+        say(line);
         return;
     }
     say("Cargo Pilot is ready.\n");
@@ -95,6 +104,9 @@ fn announce(args: &Serve, url: &str, key: Option<&str>, data: &Path) {
     say(format_args!("  API docs   {url}/docs"));
     if let Some(key) = key {
         say(format_args!("  API key    {key}"));
+    }
+    if let Some(admin) = admin {
+        say(format_args!("  Metrics    {admin}/metrics"));
     }
     say(format_args!("  Data       {}\n", folder.display()));
     match key {

@@ -20,6 +20,7 @@ mod inherited;
 mod init;
 mod interrupted;
 mod keys;
+mod observed;
 mod operator_access;
 mod process;
 mod serve;

@@ -146,6 +146,8 @@ pub(crate) struct Server {
     /// Key of the demo tenant, if there is one.
     pub(crate) key: Option<String>,
     pub(crate) data: PathBuf,
+    /// Its admin port, if it was started with one.
+    pub(crate) admin: Option<String>,
 }
 
 /// Arguments of `serve` on the folder `data`.
@@ -171,12 +173,17 @@ impl Server {
         let ready: Value = serde_json::from_str(line).expect("one line of JSON");
         let mut fields: Vec<&String> = ready.as_object().expect("an object").keys().collect();
         fields.sort_unstable();
-        assert_eq!(fields, ["apiKey", "data", "url"]);
+        let admin = ready["adminUrl"].as_str();
+        assert_eq!(
+            fields,
+            [vec!["adminUrl"; usize::from(admin.is_some())], vec!["apiKey", "data", "url"]].concat()
+        );
         Server {
             process,
             url: ready["url"].as_str().expect("a URL").to_owned(),
             key: ready["apiKey"].as_str().map(str::to_owned),
             data: ready["data"].as_str().expect("a folder").into(),
+            admin: admin.map(str::to_owned),
         }
     }
 
