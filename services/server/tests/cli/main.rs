@@ -23,5 +23,6 @@ mod keys;
 mod observed;
 mod operator_access;
 mod process;
+mod roles;
 mod serve;
 mod verify;
