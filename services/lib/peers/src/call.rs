@@ -1,6 +1,7 @@
 //! One call: to one process, and to another one where that is safe.
 
 use std::error::Error as _;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -251,8 +252,16 @@ fn classify(error: &hyper::Error) -> Outcome {
         Some(error) if error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM) => {
             Outcome::Refused
         }
-        Some(http2) => Outcome::Lost(format!("{error}: {http2}")),
-        None => Outcome::Lost(error.to_string()),
+        _ => {
+            let mut why = error.to_string();
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                // Writing to a string cannot fail.
+                let _ = write!(why, ": {error}");
+                cause = error.source();
+            }
+            Outcome::Lost(why)
+        }
     }
 }
 

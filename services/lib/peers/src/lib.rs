@@ -12,6 +12,7 @@ mod connect;
 mod dice;
 mod endpoint;
 mod error;
+mod linger;
 mod method;
 mod peers;
 mod resolve;

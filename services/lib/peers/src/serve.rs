@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rpc::Services;
 use serde::Deserialize;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -26,12 +26,10 @@ use tower::Service as _;
 
 use crate::Tls;
 use crate::dice::Dice;
+use crate::linger::Linger;
 
 /// How long the other side may take to prove who it is.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-/// How long, and for how many bytes, a connection that was refused is listened to.
-const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
-const GOODBYE_BYTES_MAX: u64 = 64 * 1024;
 /// A silent connection is asked whether it lives, and closed when it does not say so.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
@@ -167,7 +165,8 @@ impl Server {
             Some(Ok(Ok(stream))) => self.http2(stream, peer).await,
             Some(Ok(Err((error, stream)))) => {
                 tracing::warn!(%peer, "a connection was refused: TLS: {error}");
-                goodbye(stream).await;
+                // Whether or not it listens to why, this is the end.
+                drop(Linger::new(stream).shutdown().await);
             }
             Some(Err(_)) => tracing::warn!(%peer, "a connection was refused: TLS took too long"),
             None => {}
@@ -202,7 +201,7 @@ impl Server {
                 .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
                 .keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PONG_WITHIN)
-                .serve_connection(TokioIo::new(stream), service)
+                .serve_connection(TokioIo::new(Linger::new(stream)), service)
         );
         let old = tokio::time::sleep(age(self.settings.connection_age_ms, self.dice.roll()));
         let ended =
@@ -239,17 +238,6 @@ impl Server {
             }
         }
     }
-}
-
-/// Closes a connection so that the other side learns why: with bytes of it unread, the system would discard what was
-/// said last.
-async fn goodbye(mut stream: TcpStream) {
-    let farewell = async {
-        stream.shutdown().await?;
-        tokio::io::copy(&mut stream.take(GOODBYE_BYTES_MAX), &mut tokio::io::sink()).await
-    };
-    // Whether or not it listens, this is the end.
-    drop(tokio::time::timeout(GOODBYE_WITHIN, farewell).await);
 }
 
 /// A request that is being answered.

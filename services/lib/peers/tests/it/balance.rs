@@ -29,6 +29,9 @@ fn hashed(settings: Settings) -> Settings {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_spread_over_all_processes() {
     let nodes = nodes(3).await;
+    for node in &nodes {
+        *node.mood.lock() = Mood::Answer(2);
+    }
     let peers = Peers::new(&fixed(&addresses(&nodes))).unwrap();
     let caller = Caller::new(&peers);
     caller.read("pub_1", With::default()).await.unwrap();
@@ -144,6 +147,9 @@ async fn a_little_load_does_not_part_a_route() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_address_gets_its_share() {
     let nodes = nodes(3).await;
+    for node in &nodes {
+        *node.mood.lock() = Mood::Answer(2);
+    }
     let names = Arc::<Names>::default();
     names.say("catalog", addresses(&nodes[..2]));
     let resolver = Arc::clone(&names);

@@ -329,7 +329,7 @@ impl Caller {
     /// Writes; answers who answered.
     pub(crate) async fn write(&self, id: &str, with: With<'_>) -> Result<SocketAddr, Status> {
         let publication = Publication { note: id.to_owned(), ..Publication::default() };
-        let asked = CreatePublicationRequest { publication: Some(publication), ..Default::default() };
+        let asked = CreatePublicationRequest { publication: Some(publication) };
         let answer = self.0.clone().create_publication(with.request(asked)).await?.into_inner();
         assert_eq!(answer.id, id);
         Ok(answer.note.parse().unwrap())
