@@ -18,6 +18,8 @@ use crate::file;
 use crate::root::{Root, RootId, Secret};
 use crate::wrapped::{LOOKUP, Version, Wrapped, wrap};
 
+/// Why keys that several processes share are not changed.
+const SHARED: &str = "is used by other processes: it cannot be rotated or destroyed while they run";
 /// Tenants whose keys are kept ready in memory.
 const TENANTS_MAX: usize = 4096;
 
@@ -36,6 +38,9 @@ pub enum KeyError {
     /// More values were sealed than a run has numbers, or a tenant has too many versions.
     #[error("the key of the tenant is used up: rotate it, or start again")]
     Exhausted,
+    /// The database that keeps the keys does not answer.
+    #[error("the keys of tenants cannot be read: {0}")]
+    Unavailable(String),
     /// A file of keys is not what was written.
     #[error("the key file '{path}' {what}")]
     File {
@@ -53,13 +58,24 @@ impl From<KeyError> for StoreError {
             KeyError::Missing => StoreError::KeyMissing("it is in no file".into()),
             KeyError::File { .. } => StoreError::KeyMissing(error.to_string()),
             KeyError::Changed => StoreError::Damaged(error.to_string()),
-            KeyError::Exhausted => StoreError::Unavailable(error.to_string()),
+            KeyError::Exhausted | KeyError::Unavailable(_) => StoreError::Unavailable(error.to_string()),
         }
     }
 }
 
+/// Where several processes keep the wrapped keys of tenants. Both steps may block, and what they answer is durable.
+pub trait KeyTable: Send + Sync + 'static {
+    /// Reads the keys of a tenant; the inner error is for people.
+    fn read(&self, tenant: TenantId) -> Result<Option<String>, String>;
+
+    /// Keeps the first keys of a tenant. False if it has some: another process was faster.
+    fn insert(&self, tenant: TenantId, text: &str) -> Result<bool, String>;
+}
+
 /// Where keys are kept.
 enum Place {
+    /// Together with other processes.
+    Table(Arc<dyn KeyTable>),
     Files {
         root: PathBuf,
         folder: PathBuf,
@@ -102,12 +118,32 @@ impl Keyring {
     /// # Errors
     /// [`KeyError::File`] when there is one already or it cannot be written.
     pub fn make(root: &Path, folder: &Path) -> Result<Keyring, KeyError> {
+        Keyring::make_root(root)?;
+        Keyring::open(root, folder)
+    }
+
+    /// Opens keys that several processes share, wrapped by the root key in the file `root`, which all of them have.
+    ///
+    /// They are made and used; they cannot be rotated or destroyed while others hold them in memory.
+    ///
+    /// # Errors
+    /// As [`Keyring::open`].
+    pub fn shared(root: &Path, table: Arc<dyn KeyTable>) -> Result<Keyring, KeyError> {
+        let text = file::read(root).map_err(|error| unreadable(root, &error))?.ok_or(KeyError::Missing)?;
+        let key = Root::read(&text).ok_or_else(|| wrong(root, "is not the root key that was written"))?;
+        Ok(Keyring::over(key, Place::Table(table)))
+    }
+
+    /// Makes a root key in a new file.
+    ///
+    /// # Errors
+    /// [`KeyError::File`] when there is one already or it cannot be written.
+    pub fn make_root(root: &Path) -> Result<(), KeyError> {
         if file::read(root).map_err(|error| unreadable(root, &error))?.is_some() {
             return Err(wrong(root, "is there already"));
         }
         let key = Root::new(*secret(root)?, random(root)?);
-        file::write(root, &key.text()).map_err(|error| unwritten(root, &error))?;
-        Keyring::open(root, folder)
+        file::write(root, &key.text()).map_err(|error| unwritten(root, &error))
     }
 
     /// Keys that are forgotten when dropped.
@@ -156,7 +192,7 @@ impl Keyring {
         let (first, lookup) = (version(&path)?, secret(&path)?);
         let lookup = wrap(tenant, &wrapping, LOOKUP, &lookup, random(&path)?);
         let wrapped = Wrapped::new(kept.root.id(), lookup, first.wrapped(tenant, &wrapping, random(&path)?));
-        kept.write(tenant, wrapped)?;
+        kept.write_first(tenant, wrapped)?;
         self.load(tenant, &kept)?.ok_or(KeyError::Missing)
     }
 
@@ -167,6 +203,7 @@ impl Keyring {
     /// [`KeyError`].
     pub fn rotate(&self, tenant: TenantId) -> Result<Option<Version>, KeyError> {
         let mut kept = self.kept.lock();
+        kept.must_be_own(tenant)?;
         let Some(mut wrapped) = kept.read(tenant)? else { return Ok(None) };
         let wrapping = kept.root.wrapping_key(tenant).ok_or(KeyError::Destroyed)?;
         let path = kept.path(tenant);
@@ -190,6 +227,7 @@ impl Keyring {
     /// [`KeyError::File`]; the key may be destroyed or not, ask again.
     pub fn destroy(&self, tenant: TenantId) -> Result<(), KeyError> {
         let mut kept = self.kept.lock();
+        kept.must_be_own(tenant)?;
         kept.root.destroy(tenant);
         self.known.insert(tenant, Known::Destroyed);
         kept.forget(tenant)?;
@@ -212,6 +250,7 @@ impl Keyring {
     pub fn tenants(&self) -> Result<Vec<TenantId>, KeyError> {
         match &self.kept.lock().place {
             Place::Memory(keys) => Ok(keys.keys().copied().collect()),
+            Place::Table(_) => Err(wrong(Path::new("database"), SHARED)),
             Place::Files { folder, .. } => {
                 let files = match fs::read_dir(folder) {
                     Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -250,19 +289,37 @@ impl Kept {
     fn path(&self, tenant: TenantId) -> PathBuf {
         match &self.place {
             Place::Files { folder, .. } => folder.join(tenant.to_string()),
-            Place::Memory(_) => PathBuf::from(tenant.to_string()),
+            Place::Memory(_) | Place::Table(_) => PathBuf::from(tenant.to_string()),
         }
     }
 
     fn read(&self, tenant: TenantId) -> Result<Option<Wrapped>, KeyError> {
-        let Place::Memory(keys) = &self.place else {
-            let path = self.path(tenant);
-            let Some(text) = file::read(&path).map_err(|error| unreadable(&path, &error))? else {
-                return Ok(None);
-            };
-            return Wrapped::read(&text).map(Some).ok_or_else(|| wrong(&path, "is malformed"));
+        let path = self.path(tenant);
+        let text = match &self.place {
+            Place::Memory(keys) => return Ok(keys.get(&tenant).cloned()),
+            Place::Files { .. } => file::read(&path).map_err(|error| unreadable(&path, &error))?,
+            Place::Table(table) => table.read(tenant).map_err(KeyError::Unavailable)?.map(Zeroizing::new),
         };
-        Ok(keys.get(&tenant).cloned())
+        let Some(text) = text else { return Ok(None) };
+        Wrapped::read(&text).map(Some).ok_or_else(|| wrong(&path, "is malformed"))
+    }
+
+    /// Keys that others hold in memory do not change.
+    fn must_be_own(&self, tenant: TenantId) -> Result<(), KeyError> {
+        match &self.place {
+            Place::Table(_) => Err(wrong(&self.path(tenant), SHARED)),
+            Place::Files { .. } | Place::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Keeps the first keys of a tenant; those of another process, if it was faster.
+    fn write_first(&mut self, tenant: TenantId, wrapped: Wrapped) -> Result<(), KeyError> {
+        match &self.place {
+            Place::Table(table) => {
+                table.insert(tenant, &wrapped.text()).map(drop).map_err(KeyError::Unavailable)
+            }
+            Place::Files { .. } | Place::Memory(_) => self.write(tenant, wrapped),
+        }
     }
 
     fn write(&mut self, tenant: TenantId, wrapped: Wrapped) -> Result<(), KeyError> {
@@ -272,6 +329,7 @@ impl Kept {
                 file::write(&path, &wrapped.text()).map_err(|error| unwritten(&path, &error))?;
             }
             Place::Memory(keys) => drop(keys.insert(tenant, wrapped)),
+            Place::Table(_) => return Err(wrong(&path, SHARED)),
         }
         Ok(())
     }
@@ -293,6 +351,7 @@ impl Kept {
         let own = self.path(tenant);
         match &mut self.place {
             Place::Memory(keys) => drop(keys.remove(&tenant)),
+            Place::Table(_) => return Err(wrong(&own, SHARED)),
             Place::Files { root, .. } => {
                 let old =
                     OpenOptions::new().write(true).open(&*root).map_err(|error| unreadable(root, &error))?;

@@ -11,5 +11,5 @@ pub mod root;
 pub mod store;
 pub mod wrapped;
 
-pub use crate::keyring::{KeyError, Keyring};
+pub use crate::keyring::{KeyError, KeyTable, Keyring};
 pub use crate::store::SealedStore;

@@ -115,8 +115,20 @@ impl<S: Store + ?Sized> SealedStore<S> {
         if let Some(keys) = self.keyring.of(tenant)? {
             return Ok(keys);
         }
-        self.nothing_is_stored(tenant).await?;
+        if let Err(lost) = self.nothing_is_stored(tenant).await {
+            // Another process may have made the first ones, and written with them.
+            return self.keyring.of(tenant)?.ok_or(lost);
+        }
         Ok(self.keyring.of_new(tenant)?)
+    }
+
+    /// The keys for what was read just now: another process may have made them after `keys` were looked for.
+    fn by_now(
+        &self,
+        keys: Option<Arc<TenantKeys>>,
+        tenant: TenantId,
+    ) -> Result<Option<Arc<TenantKeys>>, KeyError> {
+        if keys.is_some() { Ok(keys) } else { self.keyring.of(tenant) }
     }
 
     /// Of a tenant that has no key: or else its key was lost.
@@ -256,6 +268,7 @@ impl<S: Store + ?Sized> Store for SealedStore<S> {
         async move {
             let keys = self.keyring.of(tenant)?;
             let Some(head) = self.store.head(tenant, aggregate).await? else { return Ok(None) };
+            let keys = self.by_now(keys, tenant)?;
             let opened = present(&keys).and_then(|keys| self.open_head(keys, tenant, aggregate, head));
             at(opened, || format!("the head of {aggregate}")).map(Some)
         }
@@ -271,6 +284,7 @@ impl<S: Store + ?Sized> Store for SealedStore<S> {
         async move {
             let opening = self.keyring.of(tenant)?;
             let found = self.store.rows(tenant, aggregate, keys.clone()).await?;
+            let opening = self.by_now(opening, tenant)?;
             let mut bound = self.bound(tenant, aggregate);
             let open = |(key, value): (Bytes, Option<Bytes>)| {
                 let Some(value) = value else { return Ok(None) };
@@ -292,6 +306,7 @@ impl<S: Store + ?Sized> Store for SealedStore<S> {
         async move {
             let keys = self.keyring.of(tenant)?;
             let mut found = self.store.scan_rows(tenant, aggregate, prefix, limit).await?;
+            let keys = self.by_now(keys, tenant)?;
             let mut bound = self.bound(tenant, aggregate);
             for (key, value) in &mut found {
                 let opened = present(&keys).and_then(|keys| keys.open(bound.row(key), &[value]));
@@ -314,6 +329,7 @@ impl<S: Store + ?Sized> Store for SealedStore<S> {
         async move {
             let keys = self.keyring.of(tenant)?;
             let mut found = self.store.entries(tenant, aggregate, from, to, order, limit).await?;
+            let keys = self.by_now(keys, tenant)?;
             let mut bound = self.bound(tenant, aggregate);
             for (seq, entry) in &mut found {
                 let opened = present(&keys).and_then(|keys| keys.open(bound.entry(*seq), &[entry]));
@@ -328,6 +344,7 @@ impl<S: Store + ?Sized> Store for SealedStore<S> {
         async move {
             let keys = self.keyring.of(tenant)?;
             let Some(mut row) = self.store.key(tenant, hash).await? else { return Ok(None) };
+            let keys = self.by_now(keys, tenant)?;
             self.masked(at(present(&keys), || "an idempotency key".into())?, hash, &mut row);
             Ok(Some(row))
         }
@@ -340,11 +357,16 @@ impl<S: Store + ?Sized> Store for SealedStore<S> {
         claim: Claim,
     ) -> BoxFuture<'_, Result<Option<AggregateId>, StoreError>> {
         async move {
-            let Some(keys) = self.keyring.of(tenant)? else {
+            let mut keys = self.keyring.of(tenant)?;
+            if keys.is_none() {
                 // Without a key nothing was claimed: where it is stored follows from the key.
-                self.nothing_is_stored(tenant).await?;
-                return Ok(None);
-            };
+                let nothing = self.nothing_is_stored(tenant).await;
+                keys = self.keyring.of(tenant)?;
+                if keys.is_none() {
+                    return nothing.map(|()| None);
+                }
+            }
+            let Some(keys) = keys else { return Ok(None) };
             self.store.claim(tenant, self.hashed(&keys, &claim)).await
         }
         .boxed()
@@ -361,6 +383,7 @@ impl<S: Store + ?Sized> Store for SealedStore<S> {
         async move {
             let keys = self.keyring.of(tenant)?;
             let mut found = self.store.index(tenant, index, prefix, after, limit).await?;
+            let keys = self.by_now(keys, tenant)?;
             for row in &mut found {
                 let mut bound = self.bound(tenant, row.aggregate);
                 let opened =
@@ -383,6 +406,7 @@ impl<S: Store + ?Sized> Store for SealedStore<S> {
             let keys = self.keyring.of(tenant)?;
             let found = self.store.index_row(tenant, index, key.clone(), aggregate).await?;
             let Some(value) = found else { return Ok(None) };
+            let keys = self.by_now(keys, tenant)?;
             let mut bound = self.bound(tenant, aggregate);
             let opened = present(&keys).and_then(|keys| keys.open(bound.index(index, &key), &[&value]));
             at(opened, || format!("a row of index {index} of {aggregate}")).map(Some)

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use ids::{AggregateId, TenantId};
@@ -16,7 +18,7 @@ use journal::store::{
 };
 use journal::{SharedStore, StoreError, feed_contract, store_contract};
 use journal_embedded::{EmbeddedStore, Options};
-use sealed::{KeyError, Keyring, SealedStore};
+use sealed::{KeyError, KeyTable, Keyring, SealedStore};
 use tempfile::{TempDir, tempdir};
 
 fn ring() -> Arc<Keyring> {
@@ -330,4 +332,66 @@ fn a_root_key_is_made_once_and_belongs_to_its_folder() {
         matches!(&stranger, Some(KeyError::File { what, .. }) if what.contains("another root key")),
         "{stranger:?}"
     );
+}
+
+/// Keys that several processes share; a step that another process makes first is made before it.
+#[derive(Default)]
+struct Table {
+    keys: Mutex<BTreeMap<TenantId, String>>,
+    down: AtomicBool,
+}
+
+impl KeyTable for Table {
+    fn read(&self, tenant: TenantId) -> Result<Option<String>, String> {
+        match self.down.load(Ordering::Relaxed) {
+            true => Err("cannot be reached".to_owned()),
+            false => Ok(self.keys.lock().unwrap().get(&tenant).cloned()),
+        }
+    }
+
+    fn insert(&self, tenant: TenantId, text: &str) -> Result<bool, String> {
+        let mut keys = self.keys.lock().unwrap();
+        let is_first = !keys.contains_key(&tenant);
+        keys.entry(tenant).or_insert_with(|| text.to_owned());
+        Ok(is_first)
+    }
+}
+
+/// Two processes over one database write as the first of a tenant, and read what the other wrote.
+#[tokio::test]
+async fn processes_share_the_keys_of_a_tenant() {
+    let folder = tempdir().unwrap();
+    let root = folder.path().join("root-key");
+    Keyring::make_root(&root).unwrap();
+    assert!(Keyring::make_root(&root).is_err(), "one root key for all");
+    let (table, raw) = (Arc::new(Table::default()), Arc::new(MemoryStore::default()));
+    let process = || {
+        let ring = Keyring::shared(&root, Arc::<Table>::clone(&table)).unwrap();
+        (SealedStore::new(Arc::clone(&raw), Arc::new(ring), "stock"), ())
+    };
+    let ((one, ()), (two, ())) = (process(), process());
+    // The other looked before there was anything.
+    assert_eq!(two.head(tenant(1), aggregate(1)).await, Ok(None));
+    assert_eq!(one.commit(vec![commit(1, 1, 0)]).await, Outcome::Applied);
+    let head = two.head(tenant(1), aggregate(1)).await.unwrap().unwrap();
+    assert_eq!(head.header, Bytes::from(SECRET));
+    assert_eq!(two.commit(vec![commit(1, 1, 1)]).await, Outcome::Applied);
+    let entries = one.entries(tenant(1), aggregate(1), 1, 2, Order::Ascending, 10).await.unwrap();
+    assert_eq!(entries.len(), 2);
+    // Both at once: the keys of one of them are those of both.
+    let rings = [(); 2].map(|()| Keyring::shared(&root, Arc::<Table>::clone(&table)).unwrap());
+    let sealed: Vec<_> = std::thread::scope(|scope| {
+        let threads = rings.each_ref().map(|ring| scope.spawn(|| ring.of_new(tenant(2)).unwrap()));
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let value = sealed[0].seal(b"place", &[b"value"]).unwrap();
+    assert_eq!(sealed[1].open(b"place", &[&value]).unwrap(), Bytes::from("value"));
+
+    assert!(matches!(rings[0].rotate(tenant(2)), Err(KeyError::File { .. })), "others hold it in memory");
+    assert!(matches!(rings[0].destroy(tenant(2)), Err(KeyError::File { .. })));
+    assert!(!rings[0].is_destroyed(tenant(2)));
+    table.down.store(true, Ordering::Relaxed);
+    let (three, ()) = process();
+    let away = three.head(tenant(1), aggregate(1)).await.unwrap_err();
+    assert!(matches!(&away, StoreError::Unavailable(why) if why.contains("cannot be reached")), "{away:?}");
 }
