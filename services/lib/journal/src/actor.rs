@@ -19,7 +19,7 @@ use crate::bug;
 use crate::entry::{Entry, NewEntry, Posted};
 use crate::error::{Error, Rejection, SubmitError};
 use crate::journal::{Answer, Inner, Keep, Meta, ROUNDS_MAX, Request, Scope, UNKNOWN_S_MAX, unstored};
-use crate::relay::Owner;
+use crate::relay::{Owner, Permit};
 use crate::slot::Command;
 use crate::store::{
     AttemptId, Chain, Claim, ClaimChange, Commit, Head, KeyHash, KeyRow, NO_BUCKET, Order, Outcome, Refusal,
@@ -304,7 +304,8 @@ impl<A: Aggregate> Inner<A> {
                     answer(commands, replies);
                     return Some(next);
                 }
-                Outcome::Refused(Refusal::Moved { .. } | Refusal::Fenced { .. }) => {}
+                Outcome::Refused(Refusal::Moved { .. } | Refusal::Fenced { .. } | Refusal::Locked { .. }) => {
+                }
                 Outcome::Refused(Refusal::Claimed { claim, owner, .. }) => {
                     let Some((_, at)) = claims.into_iter().find(|(taken, _)| *taken == claim) else {
                         error!("the store refused a claim that no command made");
@@ -414,7 +415,8 @@ impl<A: Aggregate> Inner<A> {
                     }
                     return Ok(answers);
                 }
-                Outcome::Refused(Refusal::Moved { .. } | Refusal::Fenced { .. }) => {}
+                Outcome::Refused(Refusal::Moved { .. } | Refusal::Fenced { .. } | Refusal::Locked { .. }) => {
+                }
                 Outcome::Refused(Refusal::Claimed { claim, owner, .. }) => {
                     let at = claims.iter().find(|(taken, _)| *taken == claim).map_or(0, |(_, at)| *at);
                     let done = self.was_done(tenant, &requests[at].1.meta).await;
@@ -461,17 +463,22 @@ impl<A: Aggregate> Inner<A> {
         }
     }
 
-    /// The owner marks the aggregate first, and relays it afterwards.
+    /// The owner marks the aggregates first, and relays them afterwards.
     async fn settle_shared(&self, owner: &Arc<Owner>, mut group: Vec<Commit>) -> Outcome {
-        let [commit] = &mut group[..] else { return self.decide_outcome(group).await };
-        let permit = match owner.enter(commit.tenant, commit.aggregate).await {
-            Ok(permit) => permit,
-            Err(why) => return Outcome::Unknown(why),
-        };
-        commit.bucket = permit.bucket();
-        let seq = commit.head.seq;
+        let mut permits = Vec::with_capacity(group.len());
+        for commit in &mut group {
+            let permit = match owner.enter(commit.tenant, commit.aggregate).await {
+                Ok(permit) => permit,
+                Err(why) => {
+                    permits.into_iter().for_each(|(permit, _): (Permit, Seq)| permit.unused());
+                    return Outcome::Unknown(why);
+                }
+            };
+            commit.bucket = permit.bucket();
+            permits.push((permit, commit.head.seq));
+        }
         let outcome = self.decide_outcome(group).await;
-        permit.settle(&outcome, seq);
+        permits.into_iter().for_each(|(permit, seq)| permit.settle(&outcome, seq));
         outcome
     }
 

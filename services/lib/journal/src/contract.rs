@@ -7,6 +7,7 @@
 mod claims;
 mod commits;
 pub mod feed;
+pub mod group;
 mod index;
 mod isolation;
 mod reads;
@@ -27,15 +28,19 @@ use crate::store::{
 };
 
 /// Makes a module `$name` with one test per case. `$factory` is called for each and returns a fresh
-/// [`SharedStore`] and something that is kept until the case ends, for example its directory.
+/// [`SharedStore`] and something that is kept until the case ends, for example its directory. A third argument
+/// replaces the cases of keys that expire: `keys_expire_by_themselves` for a store that forgets them so.
 #[macro_export]
 macro_rules! store_contract {
     ($name:ident, $factory:expr) => {
+        $crate::store_contract!($name, $factory, keys_are_read_and_forgotten many_keys_are_forgotten_in_steps);
+    };
+    ($name:ident, $factory:expr, $($of_keys:ident)*) => {
         mod $name {
             use super::*;
             use $crate::contract as cases;
 
-            $crate::store_contract!(@tests $factory,
+            $crate::store_contract!(@tests $factory, $($of_keys)*
                 a_commit_applies_where_the_aggregate_is_expected
                 a_commit_from_elsewhere_is_refused
                 a_refused_commit_leaves_nothing_behind
@@ -49,8 +54,6 @@ macro_rules! store_contract {
                 racing_groups_never_mix
                 entries_are_gap_free_and_read_in_both_directions
                 rows_are_written_removed_and_scanned
-                keys_are_read_and_forgotten
-                many_keys_are_forgotten_in_steps
                 aggregates_are_paged
                 what_was_never_written_is_absent
                 acknowledged_commits_are_seen
@@ -109,7 +112,6 @@ macro_rules! relay_contract {
             use $crate::contract::relay as cases;
 
             $crate::store_contract!(@tests $factory,
-                a_shared_store_takes_commits_one_by_one
                 a_fence_refuses_its_bucket_and_earlier_ones
                 a_position_is_checked_before_the_fence
                 an_unborn_aggregate_can_be_fenced
@@ -120,6 +122,33 @@ macro_rules! relay_contract {
                 relay_cursors_move_forwards
                 a_claim_row_changes_for_who_knows_it
                 a_claim_is_valid_if_the_journal_of_its_owner_lists_it
+                a_value_that_changes_hands_belongs_to_who_lists_it
+            );
+        }
+    };
+}
+
+/// The cases for a shared store under [`crate::group::Grouping`], as `Arc<dyn GroupStore>`; used like
+/// [`store_contract!`].
+#[macro_export]
+macro_rules! group_contract {
+    ($name:ident, $factory:expr) => {
+        mod $name {
+            use super::*;
+            use $crate::contract::group as cases;
+
+            $crate::store_contract!(@tests $factory,
+                a_shared_store_takes_commits_one_by_one
+                index_rows_wait_until_they_are_moved
+                index_rows_need_an_entry
+                a_record_changes_for_who_knows_its_state
+                what_is_prepared_locks_its_aggregate
+                what_is_prepared_is_applied_once
+                what_is_dropped_leaves_nothing_behind
+                what_is_prepared_keeps_the_conditions_of_a_commit
+                an_unborn_aggregate_is_locked_without_a_head
+                a_prepared_key_is_asked_for
+                segments_take_the_place_of_entries
             );
         }
     };

@@ -122,7 +122,9 @@ impl<A: Aggregate> Inner<A> {
                 }
                 Round::Done(replies)
             }
-            Outcome::Refused(Refusal::Moved { .. } | Refusal::Fenced { .. }) => Round::Again,
+            Outcome::Refused(Refusal::Moved { .. } | Refusal::Fenced { .. } | Refusal::Locked { .. }) => {
+                Round::Again
+            }
             // A store names one claim that is taken, and there may be many; one of them is too large, or all together are.
             Outcome::Refused(Refusal::Claimed { .. } | Refusal::Invalid { .. }) => Round::OneByOne,
             Outcome::Unknown(why) => {

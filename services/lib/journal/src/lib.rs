@@ -4,7 +4,7 @@
 //! [`journal`] (submit, batch, read), [`slot`] (one writer per aggregate), [`actor`] (folding, three outcomes),
 //! [`verify`] (re-computes chains and states), [`store`] (the port to a database), [`feed`] and
 //! [`relay_store`] (the ports behind relay and claims), [`relay`] (every entry reaches every sink, on a
-//! shared store), [`claims`] (unique values on a shared store), [`document`] (postings
+//! shared store), [`group`] (commits to several aggregates at once there), [`claims`] (unique values there), [`document`] (postings
 //! over many items on a shared store), [`seal`] (old entries in compressed segments), [`memory`] (the reference store).
 
 mod actor;
@@ -22,6 +22,7 @@ pub mod entry;
 pub mod env;
 pub mod error;
 pub mod feed;
+pub mod group;
 pub mod journal;
 pub mod memory;
 mod passing;

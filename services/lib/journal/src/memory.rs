@@ -3,9 +3,10 @@
 //!
 //! It behaves like a store that one process owns ([`MemoryStore::default`]: groups, claims in the commit, a
 //! feed), or like one that several processes share ([`MemoryStore::cluster`]: commits one by one, fences,
-//! marks, claims as a step of their own).
+//! marks, claims and index rows as steps of their own).
 
 mod feed;
+mod group;
 mod relay;
 mod seal;
 
@@ -46,6 +47,7 @@ struct Tables {
     feed: feed::Feed,
     relay: relay::Tables,
     sealed: seal::Sealed,
+    groups: group::Groups,
 }
 
 /// What a group would make of the claims: `None` is free.
@@ -77,11 +79,8 @@ impl Tables {
         if group.len() > 1 {
             return Err(Refusal::Invalid { at: 1, rule: "more than one commit on a shared store" });
         }
-        self.check_heads(&group)?;
-        for commit in group {
-            self.relay.list_claims(&commit);
-            self.apply(commit);
-        }
+        self.check_shared(&group)?;
+        group.into_iter().for_each(|commit| self.apply_shared(commit));
         Ok(())
     }
 
@@ -337,10 +336,20 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::claims::Claiming;
     use crate::feed::FeedStore;
+    use crate::group::{GroupStore, Grouping};
     use crate::relay_store::RelayStore;
 
     crate::store_contract!(memory, || (Arc::new(MemoryStore::default()) as crate::SharedStore, ()));
     crate::feed_contract!(feed, || (Arc::new(MemoryStore::default()) as Arc<dyn FeedStore>, ()));
     crate::relay_contract!(relayed, || (Arc::new(MemoryStore::cluster()) as Arc<dyn RelayStore>, ()));
+    crate::group_contract!(grouped, || (Arc::new(MemoryStore::cluster()) as Arc<dyn GroupStore>, ()));
+    crate::relay_contract!(relayed_in_groups, || {
+        (Arc::new(Grouping::new(Arc::new(MemoryStore::cluster()))) as Arc<dyn RelayStore>, ())
+    });
+    crate::store_contract!(shared, || {
+        let grouping = Arc::new(Grouping::new(Arc::new(MemoryStore::cluster())));
+        (Arc::new(Claiming::new(grouping)) as crate::SharedStore, ())
+    });
 }

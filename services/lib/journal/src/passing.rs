@@ -89,4 +89,69 @@ macro_rules! pass_on_reads {
     };
 }
 
-pub(crate) use pass_on_reads;
+/// What a shared store does beyond reads and commits, but for fences and index rows, of a store that keeps another
+/// one in the field `store`.
+macro_rules! pass_on_steps {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+        $(fn $name(
+            &self,
+            $($argument: $type),*
+        ) -> futures::future::BoxFuture<'_, Result<$answer, $crate::store::StoreError>> {
+            self.store.$name($($argument),*)
+        })*
+    };
+    (relay) => {
+        $crate::passing::pass_on_steps! {
+            fn mark(mark: $crate::relay_store::Mark) -> $crate::relay_store::Marked;
+            fn close_bucket(
+                instance: $crate::relay_store::InstanceId, bucket: $crate::store::Bucket
+            ) -> ();
+            fn marks(
+                instance: $crate::relay_store::InstanceId, bucket: $crate::store::Bucket,
+                after: Option<(ids::TenantId, ids::AggregateId)>, limit: usize
+            ) -> Vec<(ids::TenantId, ids::AggregateId)>;
+            fn delete_bucket(
+                instance: $crate::relay_store::InstanceId, bucket: $crate::store::Bucket
+            ) -> ();
+            fn set_lease(
+                instance: $crate::relay_store::InstanceId, expect: Option<$crate::relay_store::Lease>,
+                lease: Option<$crate::relay_store::Lease>
+            ) -> bool;
+            fn lease(instance: $crate::relay_store::InstanceId) -> Option<$crate::relay_store::Lease>;
+            fn leases(
+                after: Option<$crate::relay_store::InstanceId>, limit: usize
+            ) -> Vec<($crate::relay_store::InstanceId, $crate::relay_store::Lease)>;
+            fn relayed(
+                tenant: ids::TenantId, aggregate: ids::AggregateId, sink: $crate::relay_store::Sink
+            ) -> $crate::store::Seq;
+            fn set_relayed(
+                tenant: ids::TenantId, aggregate: ids::AggregateId, sink: $crate::relay_store::Sink,
+                seq: $crate::store::Seq
+            ) -> ();
+            fn claim_row(
+                tenant: ids::TenantId, claim: $crate::store::Claim
+            ) -> Option<$crate::relay_store::ClaimRow>;
+            fn set_claim_row(
+                tenant: ids::TenantId, claim: $crate::store::Claim,
+                expect: Option<$crate::relay_store::ClaimRow>, row: Option<$crate::relay_store::ClaimRow>
+            ) -> bool;
+        }
+    };
+    (seal) => {
+        $crate::passing::pass_on_steps! {
+            fn sealed(tenant: ids::TenantId, aggregate: ids::AggregateId) -> $crate::store::Seq;
+            fn set_sealed(
+                tenant: ids::TenantId, aggregate: ids::AggregateId, expect: $crate::store::Seq,
+                to: $crate::store::Seq
+            ) -> bool;
+            fn put_segment(
+                tenant: ids::TenantId, aggregate: ids::AggregateId, segment: $crate::seal::Segment
+            ) -> ();
+            fn segment(
+                tenant: ids::TenantId, aggregate: ids::AggregateId, first: $crate::store::Seq
+            ) -> Option<$crate::seal::Segment>;
+        }
+    };
+}
+
+pub(crate) use {pass_on_reads, pass_on_steps};

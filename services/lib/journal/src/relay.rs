@@ -4,11 +4,12 @@
 //! 1. A process draws an instance id and keeps a lease ([`Owner`]). Before its first commit to an aggregate in
 //!    a bucket it marks (instance, bucket, aggregate) as dirty, and commits only after the mark is
 //!    acknowledged, with the bucket in the commit.
-//! 2. After the commit it publishes the entries above the relay cursor and moves the cursor. When all attempts
-//!    of a past bucket are decided and relayed, it deletes the marks of the bucket.
+//! 2. After the commit it applies index rows, publishes the entries above the relay cursor and moves the cursor.
+//!    When all attempts of a past bucket are decided and relayed, it deletes the marks of the bucket.
 //! 3. Of an owner that is silent, an [`Adopter`] takes over the lease, which keeps the owner from using a new
 //!    bucket. Then it closes each of its buckets, so that no mark is added, raises the fence of each marked
-//!    aggregate to the bucket, so that no commit is added, and publishes what is above the relay cursor.
+//!    aggregate to the bucket, so that no commit is added, applies its index rows, and publishes what is above
+//!    the relay cursor.
 //!
 //! No safety depends on a clock: a wrong guess that an owner is dead costs it its lease and a few refused
 //! commits, and it goes on as another instance.

@@ -8,9 +8,11 @@
 //! or never; every step may be repeated. What is read here is read serially: it shows every step that was
 //! answered before the read began. A store that cannot read serially must answer with an error.
 //!
-//! Such a store takes groups of one commit only. It writes the claims of a commit as a list in the
-//! aggregate's own partition, in the same atomic write, and does not look at who owns them: that is a step
-//! of its own, see [`RelayStore::set_claim_row`].
+//! Such a store takes groups of one commit only; [`crate::group`] makes groups of them. It writes the claims of a
+//! commit as a list in the aggregate's own partition, in the same atomic write, and does not look at who owns
+//! them: that is a step of its own, see [`RelayStore::set_claim_row`]. The index rows of a commit are kept
+//! there too, until a later step moves them to where lists are read, see [`RelayStore::apply_index`]; a commit
+//! without entries has none, since nothing would order its rows.
 
 use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
@@ -77,6 +79,9 @@ pub struct ClaimRow {
     pub attempt: AttemptId,
     /// No commit that lists the value carries a later bucket, since the owner asks again for each attempt.
     pub bucket: Bucket,
+    /// Whose journal lists the value until a group lets it change hands; it owns the value while `owner`'s
+    /// journal does not list it.
+    pub before: Option<AggregateId>,
 }
 
 /// What relay, adoption and claims need from a store that several processes share.
@@ -166,4 +171,9 @@ pub trait RelayStore: Store {
         aggregate: AggregateId,
         claim: Claim,
     ) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Moves the index rows of an aggregate's commits to where [`Store::index`] reads them, at least those of
+    /// commits that were answered before. Rows of an older commit never replace those of a later one, so any
+    /// process may do it at any time, as often as it likes.
+    fn apply_index(&self, tenant: TenantId, aggregate: AggregateId) -> BoxFuture<'_, Result<(), StoreError>>;
 }

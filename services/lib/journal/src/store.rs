@@ -1,7 +1,7 @@
 //! The store port: what a journal needs from a database.
 //!
 //! Three adapters implement it: [`crate::memory::MemoryStore`] (tests and the reference in differential
-//! tests), `journal-embedded` and later `journal-cql`. One contract suite, [`crate::store_contract`],
+//! tests), `journal-embedded` and `journal-cql`. One contract suite, [`crate::store_contract`],
 //! runs on each. What relay, claims and documents need beyond it is in ports of their own:
 //! [`crate::feed::FeedStore`] for a store that one process owns, [`crate::relay_store::RelayStore`] for one
 //! that several processes share.
@@ -31,6 +31,11 @@ pub const NO_BUCKET: Bucket = Bucket::MAX;
 /// unknown outcome. Random.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct AttemptId(pub [u8; 16]);
+
+/// Names a try to commit several aggregates at once on a store that several processes share: see
+/// [`crate::group`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct GroupId(pub [u8; 16]);
 
 /// SHA-256 over all entries of an aggregate: `chain(n) = SHA-256(chain(n-1) || entry(n))`, all zero
 /// before the first entry.
@@ -196,6 +201,14 @@ pub enum Refusal {
         /// Where the fence is: a later bucket may try again.
         fence: Bucket,
     },
+    /// A group that is not decided yet, or not applied everywhere yet, has locked the aggregate. Only stores
+    /// under [`crate::group::Grouping`] answer so; checked before the position.
+    Locked {
+        /// Position of the commit in the group.
+        at: usize,
+        /// Which group.
+        group: GroupId,
+    },
     /// The group breaks a rule of the port: a size limit, two tenants, an aggregate or a row twice. A
     /// mistake of the caller's code, found by [`check_group`]; nothing is cut off or guessed.
     Invalid {
@@ -322,7 +335,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Vec<Found>, StoreError>>;
 
     /// Forgets idempotency keys that expired before `now_s` (Unix seconds), at most `limit`; returns how
-    /// many.
+    /// many. A store that forgets them by itself has nothing to do and returns 0.
     fn forget_keys(&self, now_s: u64, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>>;
 }
 

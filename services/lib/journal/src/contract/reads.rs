@@ -74,6 +74,29 @@ pub async fn keys_are_read_and_forgotten(store: SharedStore) {
     assert_eq!(key(1).await, Some(key_row(aggregate(1), 1, 0)));
 }
 
+/// A key is there until it expires, and then it is not, though nobody forgets it; 0 never expires.
+pub async fn keys_expire_by_themselves(store: SharedStore) {
+    let now =
+        || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_secs();
+    let soon = now() + 5;
+    applies(&store, vec![commit(1, 0, 1).key(1, 0).key(2, soon).key(3, soon + 3600)]).await;
+    let key = async |number: u8| store.key(tenant(1), KeyHash([number; 9])).await.expect("key");
+    for (number, expires_s) in [(1, 0), (2, soon), (3, soon + 3600)] {
+        let expected = Some(key_row(aggregate(1), 1, expires_s));
+        assert!(key(number).await == expected || expires_s != 0 && expires_s <= now(), "key {number}");
+    }
+    assert_eq!(key(4).await, None);
+    while key(2).await.is_some() {
+        assert!(now() < soon + 30, "a key does not expire");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(soon <= now() + 1, "a key expired too early");
+    assert_eq!((key(1).await.is_some(), key(3).await.is_some()), (true, true));
+    applies(&store, vec![commit(2, 0, 1).key(2, 0)]).await;
+    assert_eq!(key(2).await, Some(key_row(aggregate(2), 1, 0)), "used again after it expired");
+    assert_eq!(store.forget_keys(u64::MAX, 10).await, Ok(0));
+}
+
 /// Each call forgets at most its limit, and together they forget all.
 pub async fn many_keys_are_forgotten_in_steps(store: SharedStore) {
     let keys = (1..=10).fold(commit(1, 0, 1), |commit, n| commit.key(n, u64::from(n) % 2));

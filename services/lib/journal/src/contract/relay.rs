@@ -14,7 +14,7 @@ const ONE: InstanceId = InstanceId([1; 16]);
 const TWO: InstanceId = InstanceId([2; 16]);
 
 impl Commit {
-    fn at(mut self, bucket: Bucket) -> Commit {
+    pub(super) fn at(mut self, bucket: Bucket) -> Commit {
         self.bucket = bucket;
         self
     }
@@ -33,15 +33,6 @@ async fn refused(store: &Shared, commit: Commit) -> Refusal {
 
 async fn fence(store: &Shared, to: u8, bucket: Bucket) -> Fence {
     store.raise_fence(tenant(1), aggregate(to), bucket).await.expect("fence")
-}
-
-/// A group over several aggregates is not atomic here, so it is refused as a whole.
-pub async fn a_shared_store_takes_commits_one_by_one(store: Shared) {
-    let rule = "more than one commit on a shared store";
-    let group = store.commit(vec![commit(1, 0, 1).at(1), commit(2, 0, 1).at(1)]).await;
-    assert_eq!(group, Outcome::Refused(Refusal::Invalid { at: 1, rule }));
-    assert_eq!(store.head(tenant(1), aggregate(1)).await, Ok(None));
-    put(&store, commit(1, 0, 1).at(1)).await;
 }
 
 /// A raised fence refuses its bucket and all before it, of this aggregate only, and never sinks.
@@ -180,7 +171,7 @@ pub async fn relay_cursors_move_forwards(store: Shared) {
 }
 
 fn row(owner: u8, attempt: u8, bucket: Bucket) -> ClaimRow {
-    ClaimRow { owner: aggregate(owner), attempt: AttemptId([attempt; 16]), bucket }
+    ClaimRow { owner: aggregate(owner), attempt: AttemptId([attempt; 16]), bucket, before: None }
 }
 
 /// A claim row changes only for whoever knows what it is; of many takers one wins.
@@ -223,4 +214,22 @@ pub async fn a_claim_is_valid_if_the_journal_of_its_owner_lists_it(store: Shared
     refused(&store, commit(1, 3, 1).release("sku").at(4)).await;
     assert_eq!(store.lists_claim(of, aggregate(1), sku.clone()).await, Ok(true), "it was refused");
     assert_eq!(store.lists_claim(tenant(2), aggregate(1), sku).await, Ok(false));
+}
+
+/// A value whose row names two owners belongs to whichever journal lists it.
+pub async fn a_value_that_changes_hands_belongs_to_who_lists_it(store: Shared) {
+    let (of, sku) = (tenant(1), claimed("sku"));
+    assert_eq!(store.set_claim_row(of, sku.clone(), None, Some(row(1, 1, 1))).await, Ok(true));
+    put(&store, commit(1, 0, 1).take("sku").at(1)).await;
+    let both = ClaimRow { before: Some(aggregate(1)), ..row(2, 1, 1) };
+    assert_eq!(store.set_claim_row(of, sku.clone(), Some(row(2, 1, 1)), Some(both.clone())).await, Ok(false));
+    assert_eq!(store.set_claim_row(of, sku.clone(), Some(row(1, 1, 1)), Some(both.clone())).await, Ok(true));
+    assert_eq!(store.claim_row(of, sku.clone()).await, Ok(Some(both.clone())));
+    assert_eq!(store.claim(of, sku.clone()).await, Ok(Some(aggregate(1))));
+    put(&store, commit(1, 1, 1).release("sku").at(1)).await;
+    assert_eq!(store.claim(of, sku.clone()).await, Ok(None));
+    put(&store, commit(2, 0, 1).take("sku").at(1)).await;
+    assert_eq!(store.claim(of, sku.clone()).await, Ok(Some(aggregate(2))));
+    assert_eq!(store.set_claim_row(of, sku.clone(), Some(row(2, 1, 1)), None).await, Ok(false));
+    assert_eq!(store.set_claim_row(of, sku, Some(both), Some(row(2, 1, 1))).await, Ok(true));
 }

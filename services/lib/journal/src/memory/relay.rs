@@ -8,7 +8,7 @@ use ids::{AggregateId, TenantId};
 
 use super::MemoryStore;
 use crate::relay_store::{ClaimRow, Fence, InstanceId, Lease, Mark, Marked, RelayStore, Sink};
-use crate::store::{Bucket, Claim, ClaimChange, Commit, Seq, StoreError};
+use crate::store::{Bucket, Claim, ClaimChange, Commit, IndexChange, Seq, StoreError};
 
 #[derive(Default, Debug)]
 pub(super) struct Tables {
@@ -20,6 +20,8 @@ pub(super) struct Tables {
     claims: BTreeMap<(TenantId, Claim), ClaimRow>,
     /// What the journals of the aggregates list.
     listed: BTreeSet<(TenantId, AggregateId, Claim)>,
+    /// Index rows that wait to be moved, of which aggregate and from which commit.
+    waiting: BTreeMap<(TenantId, AggregateId, Seq), Vec<IndexChange>>,
 }
 
 impl Tables {
@@ -43,8 +45,15 @@ impl Tables {
     }
 
     pub(super) fn owner(&self, tenant: TenantId, claim: &Claim) -> Option<AggregateId> {
-        let owner = self.claims.get(&(tenant, claim.clone()))?.owner;
-        self.listed.contains(&(tenant, owner, claim.clone())).then_some(owner)
+        let row = self.claims.get(&(tenant, claim.clone()))?;
+        let lists = |owner: &AggregateId| self.listed.contains(&(tenant, *owner, claim.clone()));
+        Some(row.owner).into_iter().chain(row.before).find(lists)
+    }
+
+    pub(super) fn wait(&mut self, commit: &Commit, index: Vec<IndexChange>) {
+        if !index.is_empty() {
+            self.waiting.insert((commit.tenant, commit.aggregate, commit.head.seq), index);
+        }
     }
 }
 
@@ -192,5 +201,15 @@ impl RelayStore for MemoryStore {
         claim: Claim,
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
         self.read(move |tables| tables.relay.listed.contains(&(tenant, aggregate, claim)))
+    }
+
+    fn apply_index(&self, tenant: TenantId, aggregate: AggregateId) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(move |tables| {
+            let all = (tenant, aggregate, 0)..=(tenant, aggregate, Seq::MAX);
+            let moved: Vec<_> = tables.relay.waiting.extract_if(all, |_, _| true).collect();
+            for change in moved.into_iter().flat_map(|(_, changes)| changes) {
+                super::set(&mut tables.index, (tenant, change.index, change.key, aggregate), change.value);
+            }
+        })
     }
 }

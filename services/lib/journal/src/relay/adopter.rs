@@ -102,6 +102,7 @@ impl Adopter {
             count += page.len();
             for (tenant, aggregate) in page {
                 let fence = self.store.raise_fence(tenant, aggregate, bucket).await?;
+                self.store.apply_index(tenant, aggregate).await?;
                 for sink in &self.sinks {
                     relay(&*self.store, &**sink, tenant, aggregate, fence.seq).await?;
                 }

@@ -104,7 +104,7 @@ impl Permit {
     }
 
     /// Gives it back; no commit was sent.
-    fn unused(mut self) {
+    pub fn unused(mut self) {
         self.end = End::Nothing;
     }
 }
@@ -292,6 +292,7 @@ impl Owner {
     }
 
     async fn publish(&self, tenant: TenantId, aggregate: AggregateId, upto: Seq) -> Result<(), StoreError> {
+        self.store.apply_index(tenant, aggregate).await?;
         for sink in &self.sinks {
             relay(&*self.store, &**sink, tenant, aggregate, upto).await?;
         }

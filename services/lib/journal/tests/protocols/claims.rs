@@ -144,7 +144,8 @@ fn stealing_without_fencing_gives_a_value_two_owners() {
 async fn a_claim_is_stolen_from_who_does_not_list_it_only() {
     let store = Arc::new(MemoryStore::cluster());
     let claiming = Claiming::new(Arc::clone(&store) as _);
-    let row = journal::relay_store::ClaimRow { owner: aggregate(1), attempt: AttemptId([9; 16]), bucket: 7 };
+    let (owner, attempt) = (aggregate(1), AttemptId([9; 16]));
+    let row = journal::relay_store::ClaimRow { owner, attempt, bucket: 7, before: None };
     assert_eq!(store.set_claim_row(TENANT, sku(), None, Some(row)).await, Ok(true));
     assert!(change(&claiming, 2, 1, take()).await);
     assert_eq!(claiming.claim(TENANT, sku()).await, Ok(Some(aggregate(2))));

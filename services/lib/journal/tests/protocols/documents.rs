@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use journal::document::{Document, Documents, Ended, Line, PENDING_PREFIX, Phase, Refused};
+use journal::group::Grouping;
 use journal::memory::MemoryStore;
+use journal::relay_store::RelayStore;
 use journal::store::KeyHash;
 use journal::{Actor, Journal, Keep, Meta, Rejection, Request, Scope, SharedStore};
 use parking_lot::Mutex;
@@ -117,7 +119,11 @@ async fn begin(world: &Arc<World>, roles: &[Role], moves: Moves) -> (Scene, Vec<
 /// Somebody recovers what is open. Then exactly one of commit and abort is true, for everybody who was
 /// answered and on all items; no hold is left; and everything re-computes.
 async fn end(scene: Scene) {
-    let store: SharedStore = Arc::clone(&scene.store) as _;
+    // Index rows of those that died, moved as whoever adopts them does.
+    for to in [1, 2, DOCUMENT] {
+        scene.store.apply_index(TENANT, aggregate(to)).await.expect("moves");
+    }
+    let store: SharedStore = Arc::new(Grouping::new(Arc::clone(&scene.store) as _));
     let (papers, items) = papers(Arc::clone(&store), 8, Moves::default());
     papers.recover(TENANT).await.expect("recovers");
     let (_, phase, _) = papers.phase(TENANT, aggregate(DOCUMENT)).await.expect("reads");

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
+use journal::group::{GroupRecord, GroupState, GroupStore, Look};
 use journal::memory::MemoryStore;
 use journal::relay_store::{ClaimRow, Fence, InstanceId, Lease, Mark, Marked, RelayStore, Sink};
 use journal::seal::{SealStore, Segment};
 use journal::store::{
-    Bucket, Claim, Commit, Found, Head, IndexRow, KeyHash, KeyRow, NO_BUCKET, Order, Outcome, Seq, Store,
-    StoreError,
+    Bucket, Claim, Commit, Found, GroupId, Head, IndexRow, KeyHash, KeyRow, NO_BUCKET, Order, Outcome, Seq,
+    Store, StoreError,
 };
 
 use super::explore::{Verdict, World};
@@ -30,6 +31,8 @@ pub(crate) enum Broken {
     Marks,
     /// Nobody looks how far entries are sealed.
     Looking,
+    /// Records of groups change whatever they are.
+    Records,
 }
 
 #[derive(Clone)]
@@ -270,5 +273,59 @@ impl RelayStore for Gated {
 
     fn lists_claim(&self, tenant: TenantId, aggregate: AggregateId, claim: Claim) -> Answer<'_, bool> {
         self.read(self.store.lists_claim(tenant, aggregate, claim))
+    }
+
+    fn apply_index(&self, tenant: TenantId, aggregate: AggregateId) -> Answer<'_, ()> {
+        self.write(move |store| async move { store.apply_index(tenant, aggregate).await })
+    }
+}
+
+impl GroupStore for Gated {
+    fn look(&self, tenant: TenantId, aggregate: AggregateId) -> Answer<'_, Look> {
+        self.read(self.store.look(tenant, aggregate))
+    }
+
+    fn group(&self, tenant: TenantId, group: GroupId) -> Answer<'_, Option<GroupRecord>> {
+        self.read(self.store.group(tenant, group))
+    }
+
+    fn set_group(
+        &self,
+        tenant: TenantId,
+        group: GroupId,
+        expect: Option<GroupState>,
+        record: GroupRecord,
+    ) -> Answer<'_, bool> {
+        if self.broken == Broken::Records {
+            return self.write(move |store| async move {
+                let found = store.group(tenant, group).await?.map(|record| record.state);
+                store.set_group(tenant, group, found, record).await
+            });
+        }
+        self.write(move |store| async move { store.set_group(tenant, group, expect, record).await })
+    }
+
+    fn end_group(&self, tenant: TenantId, group: GroupId) -> Answer<'_, ()> {
+        self.write(move |store| async move { store.end_group(tenant, group).await })
+    }
+
+    fn prepare(&self, group: GroupId, commit: Commit) -> BoxFuture<'_, Outcome> {
+        async move {
+            let done = self.write(move |store| async move { Ok(store.prepare(group, commit).await) }).await;
+            done.unwrap_or_else(Outcome::Unknown)
+        }
+        .boxed()
+    }
+
+    fn roll_forward(&self, tenant: TenantId, aggregate: AggregateId, group: GroupId) -> Answer<'_, ()> {
+        self.write(move |store| async move { store.roll_forward(tenant, aggregate, group).await })
+    }
+
+    fn unlock(&self, tenant: TenantId, aggregate: AggregateId, group: GroupId) -> Answer<'_, ()> {
+        self.write(move |store| async move { store.unlock(tenant, aggregate, group).await })
+    }
+
+    fn asked_for(&self, tenant: TenantId, hash: KeyHash) -> Answer<'_, Vec<AggregateId>> {
+        self.read(self.store.asked_for(tenant, hash))
     }
 }

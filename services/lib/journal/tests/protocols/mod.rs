@@ -5,6 +5,7 @@ mod claims;
 mod documents;
 mod explore;
 mod gated;
+mod groups;
 mod relay;
 mod seal;
 mod shelf;
