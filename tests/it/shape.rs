@@ -1,26 +1,64 @@
 //! The platform as one process per role: each role has its own wiring and a port, and they reach each other over
-//! sockets alone. `CARGO_PILOT_TEST_SHAPE=roles` has all stories told in it.
+//! sockets alone. `CARGO_PILOT_TEST_SHAPE=roles` has all stories told in it, and `shared` over stores that are shared.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use journal::Env;
+use journal::member::Member;
+use journal::memory::MemoryStore;
+use journal::seal::Sizes;
+use journal::{Env, SystemEnv};
 use peers::Peers;
 use server::platform::{Parts, Platform};
 use server::wiring::{AuditHere, ContextKeys, Elsewhere, Here, Journals, TenantHere, Wired};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::spy::Spy;
+
 const ROLES: [&str; 5] = ["tenant", "catalog", "stock", "audit", "gateway"];
+
+/// What `CARGO_PILOT_TEST_SHAPE` asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// All services in one process, each over a store of its own.
+    One,
+    /// Each role by itself, over a store of its own.
+    Roles,
+    /// All services in one process, over stores that are shared with others: commits of one aggregate, groups,
+    /// claims and marks as steps of their own.
+    Shared,
+}
+
+impl Shape {
+    fn asked() -> Shape {
+        match std::env::var("CARGO_PILOT_TEST_SHAPE").as_deref() {
+            Ok("roles") => Shape::Roles,
+            Ok("shared") => Shape::Shared,
+            Ok(other) => panic!("CARGO_PILOT_TEST_SHAPE is {other}, not 'roles' or 'shared'"),
+            Err(_) => Shape::One,
+        }
+    }
+}
 
 /// Whether the roles are to be apart.
 pub(crate) fn is_apart() -> bool {
-    match std::env::var("CARGO_PILOT_TEST_SHAPE").as_deref() {
-        Ok("roles") => true,
-        Ok(other) => panic!("CARGO_PILOT_TEST_SHAPE is {other}, not 'roles'"),
-        Err(_) => false,
-    }
+    Shape::asked() == Shape::Roles
+}
+
+/// A store in memory.
+pub(crate) fn in_memory() -> Arc<Spy> {
+    Arc::new(match Shape::asked() {
+        Shape::One | Shape::Roles => Spy::new(Arc::new(MemoryStore::default())),
+        Shape::Shared => {
+            let store = Arc::new(MemoryStore::cluster());
+            let member = Member::join(store, Arc::new(SystemEnv), vec![], Sizes::default());
+            let running = Arc::clone(&member);
+            tokio::spawn(async move { running.run(std::future::pending()).await });
+            Spy::on(member)
+        }
+    })
 }
 
 /// Starts every role by itself, and hands out the parts of them that tests look at.

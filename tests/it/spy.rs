@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 use journal::SharedStore;
 use journal::feed::FeedStore;
+use journal::relay::Owner;
 use journal::store::{
     Claim, Commit, Head, IndexRow, KeyHash, KeyRow, Order, Outcome, Refusal, Seq, Store, StoreError,
 };
@@ -17,7 +18,8 @@ use std::sync::{Arc, Mutex};
 /// Passes everything on and keeps a list of it.
 pub(crate) struct Spy {
     inner: SharedStore,
-    feed: Arc<dyn FeedStore>,
+    /// What tells of changes, unless processes share the store.
+    feed: Option<Arc<dyn FeedStore>>,
     seen: Mutex<Seen>,
     /// Groups that are still written; the others are refused.
     allowed: AtomicUsize,
@@ -36,9 +38,14 @@ type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 impl Spy {
     pub(crate) fn new(inner: Arc<impl FeedStore>) -> Spy {
+        Spy { feed: Some(Arc::clone(&inner) as Arc<dyn FeedStore>), ..Spy::on(inner) }
+    }
+
+    /// Over a store that does not tell of changes.
+    pub(crate) fn on(inner: SharedStore) -> Spy {
         Spy {
-            feed: Arc::clone(&inner) as Arc<dyn FeedStore>,
             inner,
+            feed: None,
             seen: Mutex::default(),
             allowed: AtomicUsize::new(usize::MAX),
             damaged: Mutex::default(),
@@ -46,8 +53,8 @@ impl Spy {
     }
 
     /// What tells of changes, without being watched.
-    pub(crate) fn feed(&self) -> Arc<dyn FeedStore> {
-        Arc::clone(&self.feed)
+    pub(crate) fn feed(&self) -> Option<Arc<dyn FeedStore>> {
+        self.feed.clone()
     }
 
     /// Everything that was applied, in order.
@@ -91,6 +98,10 @@ fn is_use(commit: &Commit) -> bool {
 }
 
 impl Store for Spy {
+    fn owner(&self) -> Option<Arc<Owner>> {
+        self.inner.owner()
+    }
+
     fn commit(&self, group: Vec<Commit>) -> BoxFuture<'_, Outcome> {
         let kept = group.clone();
         async move {

@@ -10,7 +10,6 @@ use audit::witness::ShortMemory;
 use calendar::Instant;
 use futures::stream::{self, StreamExt as _};
 use ids::{BusinessId, TenantId};
-use journal::memory::MemoryStore;
 use journal::store::{Commit, Outcome, Store as _};
 use journal::{Env, SharedStore, SystemEnv};
 use journal_embedded::{EmbeddedStore, Options};
@@ -109,7 +108,7 @@ impl Tenant {
 impl World {
     /// Starts over stores in memory.
     pub(crate) async fn new() -> World {
-        let spy = || Arc::new(Spy::new(Arc::new(MemoryStore::default())));
+        let spy = shape::in_memory;
         World::over(Stores { tenant: spy(), catalog: spy(), stock: spy(), audit: spy() }).await
     }
 
@@ -125,7 +124,7 @@ impl World {
 
     /// Starts over stores in memory, by another clock.
     pub(crate) async fn at(env: Arc<dyn Env>) -> World {
-        let spy = || Arc::new(Spy::new(Arc::new(MemoryStore::default())));
+        let spy = shape::in_memory;
         World::over_at(Stores { tenant: spy(), catalog: spy(), stock: spy(), audit: spy() }, env).await
     }
 
@@ -146,10 +145,10 @@ impl World {
                 memory: Arc::new(ShortMemory::default()),
             },
             feeds: shape::is_apart().then(|| Feeds {
-                tenant: stores.tenant.feed(),
-                catalog: stores.catalog.feed(),
-                stock: stores.stock.feed(),
-                audit: stores.audit.feed(),
+                tenant: stores.tenant.feed().expect("a feed"),
+                catalog: stores.catalog.feed().expect("a feed"),
+                stock: stores.stock.feed().expect("a feed"),
+                audit: stores.audit.feed().expect("a feed"),
             }),
             pepper: [7; 32],
             // An issuer of the tests is on this machine.
@@ -171,7 +170,7 @@ impl World {
     /// Stops, and starts anew over copies of the stores: that of the catalogue has only the commits that are kept.
     #[allow(dead_code, reason = "the isolation tests lose nothing")]
     pub(crate) async fn with_catalog(mut self, keep: impl Fn(&Commit) -> bool) -> World {
-        let catalog = Arc::new(Spy::new(Arc::new(MemoryStore::default())));
+        let catalog = shape::in_memory();
         for commit in self.stores.catalog.commits().into_iter().filter(keep) {
             assert_eq!(catalog.commit(vec![commit]).await, Outcome::Applied);
         }

@@ -163,7 +163,8 @@ impl<A: Aggregate> Journal<A> {
     /// Makes the journal of one kind of aggregate over a store.
     #[must_use]
     pub fn new(store: SharedStore, env: Arc<dyn Env>) -> Self {
-        Journal::with(store, env, None)
+        let owner = store.owner();
+        Journal::with(store, env, owner)
     }
 
     /// Makes the journal of one kind of aggregate over a store that this process shares with others: `owner`

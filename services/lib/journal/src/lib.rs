@@ -5,7 +5,7 @@
 //! [`verify`] (re-computes chains and states), [`store`] (the port to a database), [`feed`] and
 //! [`relay_store`] (the ports behind relay and claims), [`relay`] (every entry reaches every sink, on a
 //! shared store), [`group`] (commits to several aggregates at once there), [`claims`] (unique values there), [`document`] (postings
-//! over many items on a shared store), [`seal`] (old entries in compressed segments), [`memory`] (the reference store).
+//! over many items on a shared store), [`seal`] (old entries in compressed segments), [`member`] (all of that as one store for services), [`memory`] (the reference store).
 
 mod actor;
 pub mod aggregate;
@@ -24,6 +24,7 @@ pub mod error;
 pub mod feed;
 pub mod group;
 pub mod journal;
+pub mod member;
 pub mod memory;
 mod passing;
 pub mod relay;

@@ -1,14 +1,17 @@
 //! For stores around another one: passes on every read but those of entries and claims.
 
-/// The reads of a store that keeps another one in the field `store`.
+/// The reads of a store that keeps another one in the field `store`, or in a named one.
 macro_rules! pass_on_reads {
     () => {
+        $crate::passing::pass_on_reads!(store);
+    };
+    ($store:ident) => {
         fn head(
             &self,
             tenant: ids::TenantId,
             aggregate: ids::AggregateId,
         ) -> futures::future::BoxFuture<'_, Result<Option<$crate::store::Head>, $crate::store::StoreError>> {
-            self.store.head(tenant, aggregate)
+            self.$store.head(tenant, aggregate)
         }
 
         fn rows(
@@ -17,7 +20,7 @@ macro_rules! pass_on_reads {
             aggregate: ids::AggregateId,
             keys: Vec<bytes::Bytes>,
         ) -> futures::future::BoxFuture<'_, Result<Vec<Option<bytes::Bytes>>, $crate::store::StoreError>> {
-            self.store.rows(tenant, aggregate, keys)
+            self.$store.rows(tenant, aggregate, keys)
         }
 
         fn scan_rows(
@@ -30,7 +33,7 @@ macro_rules! pass_on_reads {
             '_,
             Result<Vec<(bytes::Bytes, bytes::Bytes)>, $crate::store::StoreError>,
         > {
-            self.store.scan_rows(tenant, aggregate, prefix, limit)
+            self.$store.scan_rows(tenant, aggregate, prefix, limit)
         }
 
         fn key(
@@ -39,7 +42,7 @@ macro_rules! pass_on_reads {
             hash: $crate::store::KeyHash,
         ) -> futures::future::BoxFuture<'_, Result<Option<$crate::store::KeyRow>, $crate::store::StoreError>>
         {
-            self.store.key(tenant, hash)
+            self.$store.key(tenant, hash)
         }
 
         fn claim(
@@ -47,7 +50,7 @@ macro_rules! pass_on_reads {
             tenant: ids::TenantId,
             claim: $crate::store::Claim,
         ) -> futures::future::BoxFuture<'_, Result<Option<ids::AggregateId>, $crate::store::StoreError>> {
-            self.store.claim(tenant, claim)
+            self.$store.claim(tenant, claim)
         }
 
         fn index(
@@ -58,7 +61,7 @@ macro_rules! pass_on_reads {
             after: Option<(bytes::Bytes, ids::AggregateId)>,
             limit: usize,
         ) -> futures::future::BoxFuture<'_, Result<Vec<$crate::store::IndexRow>, $crate::store::StoreError>> {
-            self.store.index(tenant, index, prefix, after, limit)
+            self.$store.index(tenant, index, prefix, after, limit)
         }
 
         fn index_row(
@@ -68,7 +71,7 @@ macro_rules! pass_on_reads {
             key: bytes::Bytes,
             aggregate: ids::AggregateId,
         ) -> futures::future::BoxFuture<'_, Result<Option<bytes::Bytes>, $crate::store::StoreError>> {
-            self.store.index_row(tenant, index, key, aggregate)
+            self.$store.index_row(tenant, index, key, aggregate)
         }
 
         fn aggregates(
@@ -76,7 +79,7 @@ macro_rules! pass_on_reads {
             after: Option<(ids::TenantId, ids::AggregateId)>,
             limit: usize,
         ) -> futures::future::BoxFuture<'_, Result<Vec<$crate::store::Found>, $crate::store::StoreError>> {
-            self.store.aggregates(after, limit)
+            self.$store.aggregates(after, limit)
         }
 
         fn forget_keys(
@@ -84,7 +87,7 @@ macro_rules! pass_on_reads {
             now_s: u64,
             limit: usize,
         ) -> futures::future::BoxFuture<'_, Result<usize, $crate::store::StoreError>> {
-            self.store.forget_keys(now_s, limit)
+            self.$store.forget_keys(now_s, limit)
         }
     };
 }

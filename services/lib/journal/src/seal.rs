@@ -274,6 +274,7 @@ impl Store for Sealing {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Seq, Bytes)>, StoreError>> {
         async move {
+            let from = from.max(1);
             if from > to {
                 return Ok(Vec::new());
             }

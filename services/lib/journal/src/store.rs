@@ -14,6 +14,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 
+use crate::relay::Owner;
+
 /// A shared store, chosen at start-up.
 pub type SharedStore = Arc<dyn Store>;
 
@@ -261,6 +263,12 @@ pub enum Order {
 ///
 /// Reads see every commit that was answered `Applied` before they began.
 pub trait Store: Send + Sync + 'static {
+    /// Who marks aggregates before they are committed to and relays them afterwards, on a store that several
+    /// processes share; `None` on one that this process owns. A store around another one passes it on.
+    fn owner(&self) -> Option<Arc<Owner>> {
+        None
+    }
+
     /// Writes a group of commits to different aggregates of one tenant, all or none.
     fn commit(&self, group: Vec<Commit>) -> BoxFuture<'_, Outcome>;
 

@@ -27,6 +27,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 use journal::feed::{FeedPage, FeedStore};
+use journal::relay::Owner;
 use journal::store::{
     Chain, Claim, ClaimChange, Commit, Found, Head, IndexRow, KeyHash, KeyRow, Order, Outcome, Refusal, Seq,
     Store, StoreError, check_plain,
@@ -256,6 +257,10 @@ fn at<T>(opened: Result<T, KeyError>, what: impl FnOnce() -> String) -> Result<T
 }
 
 impl<S: Store + ?Sized> Store for SealedStore<S> {
+    fn owner(&self) -> Option<Arc<Owner>> {
+        self.store.owner()
+    }
+
     fn commit(&self, group: Vec<Commit>) -> BoxFuture<'_, Outcome> {
         self.write(group).boxed()
     }
