@@ -55,7 +55,8 @@ struct Link {
 enum State {
     /// Nobody needed a connection yet, or the last one ended.
     Idle,
-    Connecting(Connecting),
+    /// With until when it was set aside, if that is not over.
+    Connecting(Connecting, Option<Instant>),
     Up(Sender),
     /// It could not be reached, and is not asked before then unless there is nobody else.
     Aside(Instant),
@@ -95,8 +96,8 @@ impl Endpoint {
     pub(crate) fn rank(&self) -> Option<Rank> {
         match &self.link.lock().state {
             State::Up(sender) if !sender.is_closed() => Some(Rank::Up),
-            State::Up(_) | State::Idle | State::Connecting(_) => Some(Rank::Fresh),
-            State::Aside(_) => Some(Rank::Aside),
+            State::Up(_) | State::Idle | State::Connecting(_, None) => Some(Rank::Fresh),
+            State::Aside(_) | State::Connecting(_, Some(_)) => Some(Rank::Aside),
             State::Retired => None,
         }
     }
@@ -119,7 +120,7 @@ impl Endpoint {
             let mut link = self.link.lock();
             match &link.state {
                 State::Up(sender) if !sender.is_closed() => return Ok(sender.clone()),
-                State::Connecting(connecting) => connecting.clone(),
+                State::Connecting(connecting, _) => connecting.clone(),
                 State::Retired => return Err(Arc::from("it is no longer one of the addresses")),
                 State::Up(_) | State::Idle | State::Aside(_) => self.connect(&mut link, around),
             }
@@ -133,7 +134,7 @@ impl Endpoint {
         match &link.state {
             State::Aside(until) if Instant::now() < *until => return Some(*until),
             State::Idle | State::Aside(_) => drop(self.connect(&mut link, around)),
-            State::Up(_) | State::Connecting(_) | State::Retired => {}
+            State::Up(_) | State::Connecting(..) | State::Retired => {}
         }
         None
     }
@@ -152,7 +153,11 @@ impl Endpoint {
         });
         let connecting = task.map(|settled| settled.unwrap_or_else(|error| Err(error.to_string().into())));
         let connecting = connecting.boxed().shared();
-        link.state = State::Connecting(connecting.clone());
+        let aside = match link.state {
+            State::Aside(until) if Instant::now() < until => Some(until),
+            _ => None,
+        };
+        link.state = State::Connecting(connecting.clone(), aside);
         connecting
     }
 
@@ -207,9 +212,16 @@ impl Endpoint {
     }
 
     fn set_aside(&self, link: &mut Link, why: Arc<str>, around: &Around) {
-        let pause = pause(link.failures, around.dice.roll());
-        link.failures = link.failures.saturating_add(1);
-        link.state = State::Aside(Instant::now() + pause);
+        let until = match link.state {
+            // A call that had nobody else asked it too early: that says nothing new.
+            State::Connecting(_, Some(until)) => until,
+            _ => {
+                let pause = pause(link.failures, around.dice.roll());
+                link.failures = link.failures.saturating_add(1);
+                Instant::now() + pause
+            }
+        };
+        link.state = State::Aside(until);
         // Once for each time that it goes away or fails in another way, not for each time that it is asked.
         if link.why.as_ref() != Some(&why) {
             tracing::warn!("{} does not answer at {}: {why}", around.role, self.address);

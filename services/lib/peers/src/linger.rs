@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ const CHUNK_BYTES: usize = 8 * 1024;
 pub(crate) struct Linger<S> {
     stream: S,
     after: Option<After>,
+    /// Whether the other side has said anything.
+    heard: Arc<AtomicBool>,
 }
 
 /// After the last word.
@@ -31,7 +35,12 @@ struct After {
 
 impl<S> Linger<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Linger { stream, after: None }
+        Linger { stream, after: None, heard: Arc::default() }
+    }
+
+    /// Tells, as long as it runs, whether the other side has said anything.
+    pub(crate) fn heard(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.heard)
     }
 }
 
@@ -41,7 +50,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Linger<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if !buf.filled().is_empty() {
+            self.heard.store(true, Ordering::Relaxed);
+        }
+        read
     }
 }
 

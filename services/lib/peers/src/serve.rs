@@ -130,7 +130,7 @@ pub async fn serve(
         return 0;
     }
     let cut_off = server.in_flight.load(Ordering::Relaxed);
-    tracing::warn!("{cut_off} calls of other processes were cut off by the shutdown");
+    tracing::warn!("the time of the shutdown was over: {cut_off} calls of other processes were cut off");
     server.cut.cancel();
     connections.shutdown().await;
     cut_off
@@ -188,6 +188,8 @@ impl Server {
                 answer
             }
         });
+        let stream = Linger::new(stream);
+        let heard = stream.heard();
         let mut connection = pin!(
             http2::Builder::new(Streams(self.cut.clone()))
                 .timer(TokioTimer::new())
@@ -201,12 +203,14 @@ impl Server {
                 .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
                 .keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PONG_WITHIN)
-                .serve_connection(TokioIo::new(Linger::new(stream)), service)
+                .serve_connection(TokioIo::new(stream), service)
         );
         let old = tokio::time::sleep(age(self.settings.connection_age_ms, self.dice.roll()));
         let ended =
             match select(connection.as_mut(), pin!(select(pin!(self.stop.cancelled()), pin!(old)))).await {
                 Either::Left((ended, _)) => ended,
+                // Nobody is there who could be told.
+                Either::Right(_) if !heard.load(Ordering::Relaxed) => return,
                 Either::Right((why, _)) => {
                     connection.as_mut().graceful_shutdown();
                     let grace = match why {

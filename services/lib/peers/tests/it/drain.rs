@@ -155,3 +155,16 @@ async fn connections_are_bounded() {
     connected(&second, 1).await;
     caller.read("pub_3", With::default()).await.unwrap();
 }
+
+/// Whoever connects and says nothing holds nobody up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_connection_does_not_delay_the_end() {
+    let node = Start::default().run().await;
+    let _silent = tokio::net::TcpStream::connect(node.address).await.unwrap();
+    // A second one that is answered: the first has been taken by then.
+    let peers = Peers::new(&fixed(&[node.address])).unwrap();
+    Caller::new(&peers).read("pub_1", With::default()).await.unwrap();
+    let begun = Instant::now();
+    assert_eq!(node.end().await, 0);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}

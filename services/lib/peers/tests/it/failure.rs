@@ -310,3 +310,37 @@ async fn a_message_that_cannot_be_encoded_is_not_sent() {
     assert_eq!(client.get_publication(asked).await.unwrap_err().code(), Code::OutOfRange);
     assert_eq!(node.calls(), 0);
 }
+
+/// Names are asked at once when a connection is lost, however rarely otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_connection_is_a_reason_to_ask_again() {
+    let mut nodes = nodes(2).await;
+    let names = Arc::<Names>::default();
+    names.say("catalog", vec![nodes[0].address]);
+    let resolver = Arc::clone(&names);
+    let settings = Settings { resolve_every_ms: 600_000, ..settings(&["catalog:7000"]) };
+    let peers = Peers::with_resolver(&settings, resolver).unwrap();
+    let caller = Caller::new(&peers);
+    caller.read("pub_1", With::default()).await.unwrap();
+    names.say("catalog", vec![nodes[1].address]);
+    nodes.remove(0).kill().await;
+    until("the new address is known", || {
+        peers.endpoints("catalog").iter().all(|known| known.address == nodes[0].address)
+    })
+    .await;
+    assert_eq!(caller.read("pub_2", With::default()).await.unwrap(), nodes[0].address);
+}
+
+/// Calls that have nobody else ask it all the time; that does not make it wait longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_do_not_prolong_the_time_that_a_process_is_set_aside() {
+    let (first, second) = (nowhere(), nowhere());
+    let peers = Peers::new(&fixed(&[first, second])).unwrap();
+    let load = Load::start(&Caller::new(&peers), Kind::Read, 4);
+    load.more(40).await;
+    assert!(load.end().await.len() >= 40);
+    let _back = [Start::at(first).run().await, Start::at(second).run().await];
+    let begun = Instant::now();
+    connected(&peers, 2).await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}

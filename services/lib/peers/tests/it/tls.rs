@@ -14,20 +14,20 @@ use tonic::Code;
 use crate::world::{Caller, Kind, Load, Node, Start, With, fixed, settings, until};
 
 /// An authority.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 /// What a certificate is like.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kept {
+pub(crate) enum Kept {
     Valid,
     Expired,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -51,33 +51,33 @@ impl Authority {
 }
 
 /// The files of one process.
-struct Files {
+pub(crate) struct Files {
     folder: TempDir,
 }
 
 impl Files {
-    fn new(authority: &Authority, hosts: &[&str], kept: Kept) -> Self {
+    pub(crate) fn new(authority: &Authority, hosts: &[&str], kept: Kept) -> Self {
         let files = Files { folder: TempDir::new().unwrap() };
         files.write("ca", &authority.pem);
         files.issue(authority, hosts, kept);
         files
     }
 
-    fn issue(&self, authority: &Authority, hosts: &[&str], kept: Kept) {
+    pub(crate) fn issue(&self, authority: &Authority, hosts: &[&str], kept: Kept) {
         let (certificate, key) = authority.certificate(hosts, kept);
         self.write("certificate", &certificate);
         self.write("key", &key);
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn settings(&self) -> TlsSettings {
+    pub(crate) fn settings(&self) -> TlsSettings {
         TlsSettings {
             certificate: self.path("certificate"),
             key: self.path("key"),
@@ -100,7 +100,7 @@ impl Files {
     }
 }
 
-const HERE: &[&str] = &["127.0.0.1", "localhost"];
+pub(crate) const HERE: &[&str] = &["127.0.0.1", "localhost"];
 
 /// Why the only process cannot be reached, after a write that is refused.
 async fn refused(peers: &Arc<Peers>) -> String {
