@@ -56,6 +56,20 @@ pub(crate) async fn read(
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(pub [u8; 16]);
 
+impl MessageId {
+    /// The name of entry `seq` of an aggregate.
+    #[must_use]
+    pub fn of(tenant: TenantId, aggregate: AggregateId, seq: Seq) -> MessageId {
+        let mut hash = Sha256::new();
+        hash.update(tenant.as_bytes());
+        hash.update(aggregate.as_bytes());
+        hash.update(seq.to_be_bytes());
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash.finalize()[..16]);
+        MessageId(id)
+    }
+}
+
 impl fmt::Debug for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
@@ -80,12 +94,6 @@ impl Envelope {
     /// The same for the same entry, whoever publishes it and how often.
     #[must_use]
     pub fn id(&self) -> MessageId {
-        let mut hash = Sha256::new();
-        hash.update(self.tenant.as_bytes());
-        hash.update(self.aggregate.as_bytes());
-        hash.update(self.seq.to_be_bytes());
-        let mut id = [0; 16];
-        id.copy_from_slice(&hash.finalize()[..16]);
-        MessageId(id)
+        MessageId::of(self.tenant, self.aggregate, self.seq)
     }
 }

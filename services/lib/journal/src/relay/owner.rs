@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
+use futures::stream::{self, StreamExt as _};
 use ids::{AggregateId, TenantId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -23,6 +24,8 @@ pub const BUCKET_S: u64 = 30;
 pub const AHEAD: u64 = 2;
 /// Seconds between two renewals.
 const BEAT_S: u64 = 10;
+/// Aggregates that are relayed at once.
+const RELAYS_MAX: usize = 64;
 /// Tries to enter a bucket.
 const ROUNDS_MAX: usize = 8;
 
@@ -263,32 +266,48 @@ impl Owner {
         *state = State { id, lease: None, floor: state.floor, buckets: BTreeMap::new() };
     }
 
-    /// Publishes what this process committed and has not published yet.
+    /// Publishes what this process committed and has not published yet, several aggregates at a time: after the bus
+    /// was away, each of them waits for the same few round trips.
     ///
     /// # Errors
     /// When the store or a sink does not answer; the call can be repeated.
     pub async fn relay(&self) -> Result<(), StoreError> {
         let _one = self.relaying.lock().await;
-        let dirty: Vec<_> = {
-            let state = self.state.lock();
-            let all = state.buckets.iter().flat_map(|(bucket, all)| {
-                all.iter().map(|(aggregate, work)| (*bucket, *aggregate, work.applied, work.relayed))
-            });
-            let dirty = all.filter(|(_, _, applied, relayed)| relayed < applied);
-            dirty.map(|(bucket, aggregate, applied, _)| (state.id, bucket, aggregate, applied)).collect()
-        };
-        for (id, bucket, (tenant, aggregate), applied) in dirty {
-            self.publish(tenant, aggregate, applied).await?;
-            let mut state = self.state.lock();
-            if state.id != id {
-                return Ok(());
-            }
-            let work = state.buckets.get_mut(&bucket).and_then(|all| all.get_mut(&(tenant, aggregate)));
-            if let Some(work) = work {
-                work.relayed = applied.max(work.relayed);
-            }
+        let (id, dirty) = self.dirty();
+        let relays = dirty.into_iter().map(|((tenant, aggregate), upto)| async move {
+            self.publish(tenant, aggregate, upto).await?;
+            self.relayed(id, (tenant, aggregate), upto);
+            Ok(())
+        });
+        let mut relays = stream::iter(relays).buffer_unordered(RELAYS_MAX);
+        while let Some(done) = relays.next().await {
+            done?;
         }
         Ok(())
+    }
+
+    /// Aggregates with entries to publish, each once, and up to which one.
+    fn dirty(&self) -> (InstanceId, BTreeMap<(TenantId, AggregateId), Seq>) {
+        let state = self.state.lock();
+        let mut dirty = BTreeMap::new();
+        for (aggregate, work) in
+            state.buckets.values().flatten().filter(|(_, work)| work.relayed < work.applied)
+        {
+            let upto = dirty.entry(*aggregate).or_insert(0);
+            *upto = work.applied.max(*upto);
+        }
+        (state.id, dirty)
+    }
+
+    /// Notes that entries of an aggregate up to `upto` are published, in whichever bucket they were committed.
+    fn relayed(&self, id: InstanceId, aggregate: (TenantId, AggregateId), upto: Seq) {
+        let mut state = self.state.lock();
+        if state.id != id {
+            return;
+        }
+        for work in state.buckets.values_mut().filter_map(|all| all.get_mut(&aggregate)) {
+            work.relayed = work.relayed.max(upto.min(work.applied));
+        }
     }
 
     async fn publish(&self, tenant: TenantId, aggregate: AggregateId, upto: Seq) -> Result<(), StoreError> {

@@ -1,0 +1,225 @@
+//! The connection to the servers, for publishers and listeners of this process.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::jetstream::context::{Context, ContextBuilder};
+use async_nats::{Client, ConnectOptions, Event};
+use events::ReadJournal;
+use journal::relay_store::Sink;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+use tracing::{info, warn};
+
+use crate::publisher::PUBLISHES_MAX;
+use crate::stream::{self, Names};
+use crate::{Auth, Config, Error, Listener, Publisher};
+
+/// How long the server may take for an answer.
+pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+/// Pauses between two tries to connect.
+const RECONNECT_MIN: Duration = Duration::from_millis(50);
+const RECONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// The bus of a cell, as one process uses it.
+pub struct NatsBus {
+    pub(crate) config: Config,
+    client: Client,
+    pub(crate) jetstream: Context,
+    connected: Arc<AtomicU64>,
+    pub(crate) publishes: Semaphore,
+    draining: watch::Sender<bool>,
+    listeners: Mutex<Vec<Weak<Listener>>>,
+}
+
+/// What was not over at the deadline of a drain.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "the bus is not drained: {publishes} publishes are not acknowledged, {changes} changes are not handled"
+)]
+pub struct Undrained {
+    /// Publishes whose outcome is unknown: they are published again.
+    pub publishes: usize,
+    /// Changes that were heard: they are heard again.
+    pub changes: usize,
+}
+
+impl NatsBus {
+    /// Takes up the connection, which goes on for ever: the process serves while the bus is away, and this returns at
+    /// once.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] only.
+    pub async fn connect(config: Config) -> Result<Arc<NatsBus>, Error> {
+        config.check()?;
+        let setting = |what: String| Error::Setting(what);
+        let connected = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&connected);
+        let mut options = ConnectOptions::new()
+            .name(format!("cargo-pilot {}", config.cell))
+            .retry_on_initial_connect()
+            .max_reconnects(None)
+            .request_timeout(Some(ANSWER))
+            .reconnect_delay_callback(pause)
+            .event_callback(move |event| {
+                match event {
+                    Event::Connected => {
+                        count.fetch_add(1, Ordering::AcqRel);
+                        info!("the bus is connected");
+                    }
+                    Event::Disconnected => warn!("the bus is away: entries wait in their journals"),
+                    Event::ServerError(error) => warn!("the bus complains: {error}"),
+                    Event::ClientError(error) => warn!("the bus cannot be reached: {error}"),
+                    _ => {}
+                }
+                async {}
+            });
+        options = match &config.auth {
+            Auth::None => options,
+            Auth::Password(user, password) => options.user_and_password(user.clone(), password.clone()),
+            Auth::Nkey(seed) => options.nkey(seed.clone()),
+            Auth::Credentials(file) => options.credentials_file(file).await.map_err(|error| {
+                setting(format!(
+                    "the credentials for the bus in '{}' cannot be read: {error}",
+                    file.display()
+                ))
+            })?,
+        };
+        if let Some(tls) = &config.tls {
+            options = options.require_tls(true);
+            if let Some(authorities) = &tls.authorities {
+                options = options.add_root_certificates(authorities.clone());
+            }
+            if let Some((certificate, key)) = &tls.client {
+                options = options.add_client_certificate(certificate.clone(), key.clone());
+            }
+            if tls.first {
+                options = options.tls_first();
+            }
+        }
+        let client = options.connect(config.servers.clone()).await;
+        let client =
+            client.map_err(|error| setting(format!("the servers of the bus cannot be used: {error}")))?;
+        let jetstream = ContextBuilder::new()
+            .timeout(ANSWER)
+            .max_ack_inflight(PUBLISHES_MAX)
+            .backpressure_on_inflight(true)
+            .build(client.clone());
+        Ok(Arc::new(NatsBus {
+            config,
+            client,
+            jetstream,
+            connected,
+            publishes: Semaphore::new(PUBLISHES_MAX),
+            draining: watch::Sender::new(false),
+            listeners: Mutex::default(),
+        }))
+    }
+
+    /// What relays entries of `service` uses, with its cursors kept under `sink`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a name that cannot be part of a subject.
+    pub fn publisher(self: &Arc<Self>, service: &str, sink: Sink) -> Result<Arc<Publisher>, Error> {
+        let names = Names::of(&self.config.cell, service)?;
+        Ok(Arc::new(Publisher::new(Arc::clone(self), names, sink)))
+    }
+
+    /// What the consumer `consumer` of a service hears from. It reads entries from `journal`, which names the service.
+    /// All processes in which a consumer of that name runs share the work.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a name that cannot be part of a subject.
+    pub fn listen(
+        self: &Arc<Self>,
+        consumer: &str,
+        journal: Arc<dyn ReadJournal>,
+    ) -> Result<Arc<Listener>, Error> {
+        crate::config::name("consumer", consumer)?;
+        let names = Names::of(&self.config.cell, journal.name())?;
+        let listener = Arc::new(Listener::new(Arc::clone(self), names, consumer.to_owned(), journal));
+        let mut listeners = self.listeners.lock();
+        listeners.retain(|known| known.strong_count() > 0);
+        listeners.push(Arc::downgrade(&listener));
+        Ok(listener)
+    }
+
+    /// Looks whether the stream of a service is there, or can be made, for whoever wants to know before it is needed.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when a person has to look; [`Error::Unavailable`].
+    pub async fn check(&self, service: &str) -> Result<(), Error> {
+        self.answers()?;
+        let names = Names::of(&self.config.cell, service)?;
+        stream::ensure(&self.jetstream, &names, &self.config).await.map(|_| ())
+    }
+
+    /// Whether there is a connection now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// # Errors
+    /// At once when there is no connection: nobody is to wait for one with a request in hand.
+    pub(crate) fn answers(&self) -> Result<(), Error> {
+        match self.is_connected() {
+            true => Ok(()),
+            false => Err(Error::Unavailable("there is no connection".into())),
+        }
+    }
+
+    /// How often a connection was made.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connected.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Ends when the drain begins.
+    pub(crate) async fn drained(&self) {
+        // It cannot be closed: we hold it.
+        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
+    }
+
+    /// Ends the work of this process on the bus: nothing new is heard or published, what is under way is finished,
+    /// and what was not begun is given back so that others hear it at once. Call it while consumers still run.
+    ///
+    /// # Errors
+    /// [`Undrained`] after `limit`. Nothing is lost: what is not finished here is published or heard again.
+    pub async fn drain(&self, limit: Duration) -> Result<(), Undrained> {
+        self.draining.send_replace(true);
+        let listeners: Vec<_> = self.listeners.lock().iter().filter_map(Weak::upgrade).collect();
+        let work = async {
+            let all = u32::try_from(PUBLISHES_MAX).unwrap_or(u32::MAX);
+            // It is never closed; and nobody else is to have one afterwards.
+            if let Ok(permits) = self.publishes.acquire_many(all).await {
+                permits.forget();
+            }
+            for listener in &listeners {
+                listener.finish().await;
+            }
+            // Without a connection there is nobody to tell.
+            if self.is_connected() {
+                let _ = self.client.flush().await;
+            }
+        };
+        match tokio::time::timeout(limit, work).await {
+            Ok(()) => Ok(()),
+            Err(_) => {
+                let publishes = PUBLISHES_MAX.saturating_sub(self.publishes.available_permits());
+                let changes = listeners.iter().map(|listener| listener.under_way()).sum();
+                Err(Undrained { publishes, changes })
+            }
+        }
+    }
+}
+
+fn pause(tries: usize) -> Duration {
+    let doubled = u32::try_from(tries.min(16)).unwrap_or(16);
+    RECONNECT_MIN.saturating_mul(1 << doubled).min(RECONNECT_MAX)
+}

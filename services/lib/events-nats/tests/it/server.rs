@@ -1,0 +1,138 @@
+//! A real NATS server with JetStream, in a folder of its own.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use events_nats::{Auth, Config, NatsBus};
+use std::sync::Arc;
+
+/// One server, which can be killed and started again.
+pub(crate) struct Server {
+    name: String,
+    port: u16,
+    folder: tempfile::TempDir,
+    extra: String,
+    child: Option<Child>,
+}
+
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/support/nats/fetch.sh");
+        let output = Command::new(script).stderr(Stdio::inherit()).output().expect("the script runs");
+        assert!(output.status.success(), "there is no nats-server: see tests/support/nats");
+        PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim())
+    })
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+impl Server {
+    /// A server that runs.
+    pub(crate) fn start() -> Server {
+        Server::with("")
+    }
+
+    /// The same with more lines in its configuration.
+    pub(crate) fn with(extra: &str) -> Server {
+        let mut server = Server::stopped("one", extra);
+        server.up();
+        server
+    }
+
+    /// A server that does not run yet.
+    pub(crate) fn stopped(name: &str, extra: &str) -> Server {
+        let folder = tempfile::tempdir().expect("a folder");
+        Server { name: name.into(), port: free_port(), folder, extra: extra.into(), child: None }
+    }
+
+    /// Three servers that know each other.
+    pub(crate) fn cluster() -> Vec<Server> {
+        let ports = [free_port(), free_port(), free_port()];
+        let routes: Vec<_> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+        let routes = routes.join(", ");
+        let servers = ports.iter().zip(["one", "two", "three"]).map(|(port, name)| {
+            let cluster =
+                format!("cluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}\n");
+            Server::stopped(name, &cluster)
+        });
+        let mut servers: Vec<_> = servers.collect();
+        servers.iter_mut().for_each(Server::up);
+        servers
+    }
+
+    pub(crate) fn up(&mut self) {
+        assert!(self.child.is_none(), "it runs");
+        let mut text = String::new();
+        let store = self.folder.path().join("store");
+        writeln!(text, "server_name: {}\nlisten: \"127.0.0.1:{}\"", self.name, self.port).expect("writes");
+        let limits = "max_mem: 64MB, max_file: 8GB";
+        writeln!(text, "jetstream {{ store_dir: {store:?}, sync_interval: always, {limits} }}")
+            .expect("writes");
+        text.push_str(&self.extra);
+        let file = self.folder.path().join("nats.conf");
+        fs::write(&file, text).expect("writes");
+        let log = fs::File::create(self.folder.path().join("log")).expect("a log");
+        // It ends with the thread that started it, however that ends.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(binary()).arg("-c").arg(file);
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().expect("setpriv runs");
+        self.child = Some(child);
+    }
+
+    /// As with `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("it is ours");
+            child.wait().expect("it ends");
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        Config::new("test", vec![self.url()])
+    }
+
+    /// A bus of one process, connected.
+    pub(crate) async fn bus(&self) -> Arc<NatsBus> {
+        connected(self.config()).await
+    }
+
+    /// Looks at the server past the code that is tested.
+    pub(crate) async fn admin(&self) -> async_nats::jetstream::Context {
+        let client = async_nats::ConnectOptions::new().retry_on_initial_connect();
+        let client = client.connect(self.url()).await.expect("connects");
+        async_nats::jetstream::new(client)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let last: Vec<_> = log.lines().rev().take(15).collect();
+            eprintln!("server {}:\n{}", self.name, last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+    }
+}
+
+pub(crate) async fn connected(config: Config) -> Arc<NatsBus> {
+    let bus = NatsBus::connect(config).await.expect("settings");
+    crate::world::eventually("a connection", async || bus.is_connected()).await;
+    bus
+}
+
+pub(crate) fn as_user(config: Config, user: &str, password: &str) -> Config {
+    Config { auth: Auth::Password(user.into(), password.into()), ..config }
+}
