@@ -126,9 +126,14 @@ impl Listener {
     }
 
     fn take(&self, message: Message) {
+        let at = match message.info() {
+            Ok(info) => info.stream_sequence,
+            Err(error) => {
+                warn!(stream = %self.names.stream, "a message does not say where it stands: {error}");
+                return;
+            }
+        };
         let (message, acker) = message.split();
-        let at = message.reply.as_deref().and_then(position);
-        let Some(at) = at else { return };
         let announcement = Announcement::decode(&message.payload);
         let mut state = self.state.lock();
         let change = match announcement.map(|announcement| announcement.says) {
@@ -257,18 +262,6 @@ impl Listener {
     }
 }
 
-/// The position of a message in its stream, from the subject to which it is acknowledged:
-/// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>[.<random>]`.
-fn position(reply: &str) -> Option<u64> {
-    let parts: Vec<&str> = reply.split('.').collect();
-    let at = match parts.len() {
-        9 => 5,
-        11.. => 7,
-        _ => return None,
-    };
-    parts.get(at)?.parse().ok()
-}
-
 impl ReadJournal for Listener {
     fn name(&self) -> &str {
         self.journal.name()
@@ -329,18 +322,5 @@ impl Bus for Listener {
             Ok(())
         }
         .boxed()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_position_is_read_from_both_forms() {
-        assert_eq!(position("$JS.ACK.stream.consumer.1.42.7.1700000000.0"), Some(42));
-        assert_eq!(position("$JS.ACK._.hash.stream.consumer.1.43.7.1700000000.0"), Some(43));
-        assert_eq!(position("$JS.ACK.hub.hash.stream.consumer.1.44.7.1700000000.0.random"), Some(44));
-        assert_eq!(position("_INBOX.x"), None);
     }
 }
