@@ -1,6 +1,6 @@
 //! The connection to the servers, for publishers and listeners of this process.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub struct NatsBus {
     pub(crate) jetstream: Context,
     connected: Arc<AtomicU64>,
     pub(crate) publishes: Semaphore,
+    /// Messages that are sent and not acknowledged.
+    pub(crate) publishing: AtomicUsize,
     draining: watch::Sender<bool>,
     listeners: Mutex<Vec<Weak<Listener>>>,
 }
@@ -113,6 +115,7 @@ impl NatsBus {
             jetstream,
             connected,
             publishes: Semaphore::new(PUBLISHES_MAX),
+            publishing: AtomicUsize::new(0),
             draining: watch::Sender::new(false),
             listeners: Mutex::default(),
         }))
@@ -195,11 +198,9 @@ impl NatsBus {
         self.draining.send_replace(true);
         let listeners: Vec<_> = self.listeners.lock().iter().filter_map(Weak::upgrade).collect();
         let work = async {
+            // Whoever gets one afterwards looks whether it may publish. It is never closed.
             let all = u32::try_from(PUBLISHES_MAX).unwrap_or(u32::MAX);
-            // It is never closed; and nobody else is to have one afterwards.
-            if let Ok(permits) = self.publishes.acquire_many(all).await {
-                permits.forget();
-            }
+            drop(self.publishes.acquire_many(all).await);
             for listener in &listeners {
                 listener.finish().await;
             }
@@ -211,7 +212,7 @@ impl NatsBus {
         match tokio::time::timeout(limit, work).await {
             Ok(()) => Ok(()),
             Err(_) => {
-                let publishes = PUBLISHES_MAX.saturating_sub(self.publishes.available_permits());
+                let publishes = self.publishing.load(Ordering::Acquire);
                 let changes = listeners.iter().map(|listener| listener.under_way()).sum();
                 Err(Undrained { publishes, changes })
             }

@@ -1,7 +1,7 @@
 //! What relays entries to the bus.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
@@ -59,6 +59,7 @@ impl Publisher {
             if let Some(id) = announcement.id() {
                 message = message.message_id(format!("{id:?}"));
             }
+            let _under_way = UnderWay::new(&self.bus.publishing);
             let sent = self.bus.jetstream.send_publish(subject.clone(), message).await;
             let acknowledged = match sent {
                 Ok(acknowledged) => acknowledged.await,
@@ -104,6 +105,22 @@ impl Publisher {
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(Error::unavailable(error)),
         }
+    }
+}
+
+/// Counts a message until its outcome is known, or its future is dropped.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn new(count: &'a AtomicUsize) -> UnderWay<'a> {
+        count.fetch_add(1, Ordering::AcqRel);
+        UnderWay(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -5,10 +5,9 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use events_nats::{Auth, Config, NatsBus};
-use std::sync::Arc;
+use events_nats::{Config, NatsBus};
 
 /// One server, which can be killed and started again.
 pub(crate) struct Server {
@@ -49,6 +48,9 @@ impl Server {
 
     /// A server that does not run yet.
     pub(crate) fn stopped(name: &str, extra: &str) -> Server {
+        // Silent, unless RUST_LOG says otherwise.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
         let folder = tempfile::tempdir().expect("a folder");
         Server { name: name.into(), port: free_port(), folder, extra: extra.into(), child: None }
     }
@@ -131,8 +133,4 @@ pub(crate) async fn connected(config: Config) -> Arc<NatsBus> {
     let bus = NatsBus::connect(config).await.expect("settings");
     crate::world::eventually("a connection", async || bus.is_connected()).await;
     bus
-}
-
-pub(crate) fn as_user(config: Config, user: &str, password: &str) -> Config {
-    Config { auth: Auth::Password(user.into(), password.into()), ..config }
 }

@@ -50,8 +50,8 @@ pub(crate) async fn within(what: &str, limit: Duration, condition: impl AsyncFn(
 }
 
 /// One more entry of an aggregate, whose event is `text`.
-pub(crate) async fn next(store: &dyn Store, to: u64, bucket: Bucket, text: &str) -> Commit {
-    let head = store.head(TENANT, aggregate(to)).await.expect("head").unwrap_or_default();
+async fn next(store: &dyn Store, to: u64, bucket: Bucket, text: &str) -> Result<Commit, StoreError> {
+    let head = store.head(TENANT, aggregate(to)).await?.unwrap_or_default();
     let entry = Entry {
         actor: Some(Actor::default()),
         event: Bytes::copy_from_slice(text.as_bytes()),
@@ -59,7 +59,7 @@ pub(crate) async fn next(store: &dyn Store, to: u64, bucket: Bucket, text: &str)
     };
     let entry = entry.encode_to_vec();
     let chain = head.chain.then(&entry);
-    Commit {
+    Ok(Commit {
         tenant: TENANT,
         aggregate: aggregate(to),
         expect: head.seq,
@@ -76,7 +76,7 @@ pub(crate) async fn next(store: &dyn Store, to: u64, bucket: Bucket, text: &str)
         keys: vec![],
         claims: vec![],
         index: vec![],
-    }
+    })
 }
 
 /// A service on a store that one process owns.
@@ -92,7 +92,7 @@ impl Service {
     }
 
     pub(crate) async fn write(&self, to: u64, text: &str) {
-        let commit = next(&*self.store, to, NO_BUCKET, text).await;
+        let commit = next(&*self.store, to, NO_BUCKET, text).await.expect("a head");
         assert_eq!(self.store.commit(vec![commit]).await, Outcome::Applied);
     }
 
@@ -111,7 +111,10 @@ pub(crate) async fn append(owner: &Arc<Owner>, store: &dyn Store, to: u64, text:
         Ok(permit) => permit,
         Err(error) => return Outcome::Unknown(error),
     };
-    let commit = next(store, to, permit.bucket(), text).await;
+    let commit = match next(store, to, permit.bucket(), text).await {
+        Ok(commit) => commit,
+        Err(error) => return Outcome::Unknown(error),
+    };
     let seq = commit.head.seq;
     let outcome = store.commit(vec![commit]).await;
     permit.settle(&outcome, seq);
