@@ -29,6 +29,8 @@ use crate::{Error, NatsBus};
 const PULL: Duration = Duration::from_secs(10);
 /// How often it is looked whether the stream still is what it was.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// The same after nobody could say.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How soon all heads are compared because of a message that is none of ours.
 const STRANGE: Duration = Duration::from_secs(60);
 /// Pause before a bus that does not answer is asked again.
@@ -56,10 +58,10 @@ pub struct Listener {
 #[derive(Default)]
 struct Known {
     session: Option<Session>,
-    /// Which connection it is of.
+    /// Over which connection somebody looked last.
     connection: u64,
     /// When to look again; none if something went wrong.
-    good_until: Option<Instant>,
+    look_at: Option<Instant>,
 }
 
 struct State {
@@ -96,13 +98,23 @@ impl Listener {
         self.bus.answers()?;
         let mut known = self.session.lock().await;
         let connection = self.bus.connections();
-        let good =
-            known.connection == connection && known.good_until.is_some_and(|until| Instant::now() < until);
+        let good = known.connection == connection && known.look_at.is_some_and(|at| Instant::now() < at);
         if let (true, Some(session)) = (good, &known.session) {
             return Ok((session.consumer.clone(), session.last));
         }
+        known.connection = connection;
         let before = known.session.as_ref();
-        let (session, missed) = Session::open(&self.bus, &self.names, &self.durable, before, after).await?;
+        let opened = Session::open(&self.bus, &self.names, &self.durable, before, after).await;
+        let (session, missed) = match (opened, before) {
+            (Ok(opened), _) => opened,
+            // Servers that look for a leader of their own do not say how a stream is, and deliver from it all the same.
+            (Err(Error::Unavailable(_)), Some(before)) => {
+                let found = (before.consumer.clone(), before.last);
+                known.look_at = Some(Instant::now() + LOOK_AGAIN);
+                return Ok(found);
+            }
+            (Err(error), _) => return Err(error),
+        };
         {
             let mut state = self.state.lock();
             if before.is_some_and(|before| !before.is_same(&session)) {
@@ -114,15 +126,14 @@ impl Listener {
             }
         }
         let found = (session.consumer.clone(), session.last);
-        let good_until = Some(Instant::now() + LOOK_EVERY);
-        *known = Known { session: Some(session), connection, good_until };
+        *known = Known { session: Some(session), connection, look_at: Some(Instant::now() + LOOK_EVERY) };
         drop(known);
         Ok(found)
     }
 
     /// Sees to it that the next one who asks looks what is wrong.
     async fn doubt(&self) {
-        self.session.lock().await.good_until = None;
+        self.session.lock().await.look_at = None;
     }
 
     fn take(&self, message: Message) {

@@ -59,7 +59,7 @@ impl Session {
         let mut session = Session { consumer, made, last, lost: same.map_or(0, |same| same.lost) };
         let missed = match same {
             Some(same) if last < same.last => Missed::Shrunk,
-            None if is_new || after < floor || after > last => Missed::Anew,
+            None if is_new || before.is_some() || after < floor || after > last => Missed::Anew,
             _ if gone > floor.max(session.lost) => Missed::Forgotten,
             _ => Missed::Nothing,
         };

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
@@ -13,6 +14,7 @@ use events_nats::{Config, NatsBus};
 pub(crate) struct Server {
     name: String,
     port: u16,
+    monitor: u16,
     folder: tempfile::TempDir,
     extra: String,
     child: Option<Child>,
@@ -52,7 +54,14 @@ impl Server {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
         let folder = tempfile::tempdir().expect("a folder");
-        Server { name: name.into(), port: free_port(), folder, extra: extra.into(), child: None }
+        Server {
+            name: name.into(),
+            port: free_port(),
+            monitor: free_port(),
+            folder,
+            extra: extra.into(),
+            child: None,
+        }
     }
 
     /// Three servers that know each other.
@@ -75,6 +84,7 @@ impl Server {
         let mut text = String::new();
         let store = self.folder.path().join("store");
         writeln!(text, "server_name: {}\nlisten: \"127.0.0.1:{}\"", self.name, self.port).expect("writes");
+        writeln!(text, "http: \"127.0.0.1:{}\"", self.monitor).expect("writes");
         let limits = "max_mem: 64MB, max_file: 8GB";
         writeln!(text, "jetstream {{ store_dir: {store:?}, sync_interval: always, {limits} }}")
             .expect("writes");
@@ -95,6 +105,15 @@ impl Server {
             child.kill().expect("it is ours");
             child.wait().expect("it ends");
         }
+    }
+
+    /// Whether the server says that it has caught up with the others, in all that it has.
+    pub(crate) fn is_healthy(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.monitor)) else { return false };
+        let request = "GET /healthz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        let mut answer = String::new();
+        let done = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
+        done.is_ok() && answer.starts_with("HTTP/1.1 200")
     }
 
     pub(crate) fn url(&self) -> String {
