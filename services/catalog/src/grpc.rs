@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use events::InProcess;
 use journal::{Env, SharedStore};
 use proto::catalog::v1::catalog_service_server::{CatalogService, CatalogServiceServer};
 use proto::catalog::v1::inheritance_service_server::{InheritanceService, InheritanceServiceServer};
@@ -63,10 +62,10 @@ impl Service {
         self.catalog.tree.ask(transport, system, own);
     }
 
-    /// What tells businesses of changes above them: it hears of them on the bus of this service's store, or, if that
-    /// does not tell what changed, looks at all heads again and again.
-    pub fn follower(&self, bus: Option<&Arc<InProcess>>) -> Follower {
-        Follower::new(Arc::clone(&self.catalog), bus)
+    /// What tells businesses of changes above them: it hears of them from `heard`, this service's own journals, or, if
+    /// nobody tells what changed, looks at all heads again and again.
+    pub fn follower(&self, heard: Option<Arc<dyn events::Source>>) -> Follower {
+        Follower::new(Arc::clone(&self.catalog), heard)
     }
 
     /// What is inherited, to be mounted behind a guard.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::{Beside, Completeness, Consumer, Follows, InProcess, Sweep};
+use events::{Beside, Completeness, Consumer, Follows, Sweep};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -33,10 +33,10 @@ pub struct Running {
 }
 
 impl Follower {
-    pub(crate) fn new(catalog: Arc<Catalog>, bus: Option<&Arc<InProcess>>) -> Follower {
+    pub(crate) fn new(catalog: Arc<Catalog>, heard: Option<Arc<dyn events::Source>>) -> Follower {
         let store = Arc::clone(&catalog.store);
-        let (heard, sweep): (Arc<dyn events::Source>, _) = match bus {
-            Some(bus) => (bus.listener(), None),
+        let (heard, sweep): (Arc<dyn events::Source>, _) = match heard {
+            Some(heard) => (heard, None),
             None => {
                 let sweep = Sweep::new("catalog", Arc::clone(&store));
                 (sweep.clone(), Some(sweep))

@@ -16,6 +16,7 @@ mod import;
 mod init;
 mod keys;
 mod memory;
+mod nats;
 mod observe;
 mod operator_access;
 mod owner_key;

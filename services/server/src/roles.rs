@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use futures::future::{Either, OptionFuture, join};
+use futures::future::{Either, OptionFuture, join, join_all};
 use journal::SystemEnv;
 use peers::Peers;
 use serde::Deserialize;
@@ -27,6 +27,8 @@ use crate::wiring::{ContextKeys, Elsewhere, Here, Wired};
 const SECRET_BYTES_MIN: usize = 32;
 /// Longest, so that no wrong file is taken for one.
 const SECRET_BYTES_MAX: u64 = 4096;
+/// How long what is under way on the bus may take at the end.
+const BUS_DRAIN: Duration = Duration::from_secs(5);
 /// What the end may take beyond lingering and draining, before the process ends all the same.
 const END_WITHIN: Duration = Duration::from_secs(20);
 
@@ -127,9 +129,17 @@ pub(crate) async fn serve(args: &Serve, settings: Settings) -> Result<(), Failur
     let peers = Peers::new(&settings.cluster).map_err(|error| Failure::Usage(error.to_string()))?;
     let here = stores.as_ref().map_or_else(Here::default, |stores| stores.here(settings.outbound.clone()));
     let here = Here { gateway: is_gateway.then(|| settings.gateway.clone()), ..here };
+    let bus = match &settings.nats {
+        Some(nats) => Some(nats.connect().await?),
+        None => None,
+    };
     let leads = Arc::clone(&peers);
-    let elsewhere =
-        Elsewhere { services: peers.remote(), journals: Arc::new(move |role: &str| leads.role(role)) };
+    let elsewhere = Elsewhere {
+        services: peers.remote(),
+        journals: Arc::new(move |role: &str| leads.role(role)),
+        bus: bus.clone(),
+        is_shared: false,
+    };
     let wired = Wired::start(here, Some(elsewhere), &keys, Arc::new(SystemEnv)).map_err(Failure::Machine)?;
 
     let admin = stores.as_ref().map(|stores| {
@@ -143,6 +153,15 @@ pub(crate) async fn serve(args: &Serve, settings: Settings) -> Result<(), Failur
     });
     let consumers = wired.audit.as_ref().map(|audit| audit.consumers().start());
     let follower = wired.follower.as_ref().map(catalog::Follower::start);
+    let relaying = CancellationToken::new();
+    let relays: Vec<_> = wired
+        .relays
+        .into_iter()
+        .map(|relay| {
+            let stop = relaying.clone();
+            tokio::spawn(async move { relay.run(stop.cancelled()).await })
+        })
+        .collect();
     let at = |port: &Option<(TcpListener, SocketAddr)>| port.as_ref().map(|(_, address)| *address);
     announce(args, &roles, at(&door), at(&inside), observed.url());
     observed.ready();
@@ -165,6 +184,14 @@ pub(crate) async fn serve(args: &Serve, settings: Settings) -> Result<(), Failur
     if let Some(cut) = cut.filter(|cut| *cut > 0) {
         warn!("{cut} calls were cut off by the shutdown");
     }
+    if let Some(Err(undrained)) = match &bus {
+        Some(bus) => Some(bus.drain(BUS_DRAIN).await),
+        None => None,
+    } {
+        warn!("the bus was left with work: {undrained}");
+    }
+    relaying.cancel();
+    join_all(relays).await;
     if let Some(follower) = follower {
         follower.stop().await;
     }

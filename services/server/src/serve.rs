@@ -12,6 +12,7 @@ use crate::admin::{Admin, Door};
 use crate::cli::{self, Failure, Serve, say};
 use crate::data::{self, Stores, Which};
 use crate::demo;
+use crate::nats::Nats;
 use crate::observe::{AdminSettings, Observed};
 use crate::roles::{self, Process};
 
@@ -24,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) outbound: outbound::Settings,
     /// Where the other processes are, for `serve ROLE …`.
     pub(crate) cluster: peers::Settings,
+    /// The bus between processes, for `serve ROLE …`.
+    pub(crate) nats: Option<Nats>,
     /// This process, for `serve ROLE …`.
     pub(crate) process: Process,
     pub(crate) admin: AdminSettings,

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use audit::witness::{LocalWitness, Memory};
 use audit::{Describe, Source};
-use events::{InProcess, Sweep};
+use events::{InProcess, ReadJournal, StoreJournal, Sweep};
+use events_nats::{FeedRelay, Listener, NatsBus};
 use gateway::Gateway;
 use journal::feed::FeedStore;
 use journal::{Env, SharedStore};
@@ -88,6 +89,10 @@ pub struct Elsewhere {
     pub services: Arc<dyn Remote>,
     /// Leads to the processes of one service: to read its journals.
     pub journals: Arc<Leads>,
+    /// What tells of entries. Without it each service tells by itself, or is looked at again and again.
+    pub bus: Option<Arc<NatsBus>>,
+    /// Whether several processes share the store of a service: none of them knows then what all of them wrote.
+    pub is_shared: bool,
 }
 
 /// What signs contexts in this process, and whose signatures it believes.
@@ -117,7 +122,15 @@ pub struct Wired {
     pub services: Services,
     /// The way from tenant to stock: open as long as this is kept.
     pub places: Option<Arc<tenant::Places>>,
+    /// What tells the bus of entries in stores that this process owns, to be run.
+    pub relays: Vec<FeedRelay>,
 }
+
+/// Under which number the bus is known to relays.
+pub const BUS_SINK: u8 = 1;
+/// How consumers are known to the bus.
+const AUDIT_CONSUMER: &str = "audit";
+const INHERITANCE_CONSUMER: &str = "inheritance";
 
 /// What every service of a process needs.
 struct Common {
@@ -132,6 +145,16 @@ impl Common {
         let permissions = Permissions::parse(needs);
         let permissions = permissions.ok_or_else(|| format!("the permissions of {job} are malformed"))?;
         Ok(System::new(Arc::clone(&self.minter), job, permissions))
+    }
+
+    fn bus(&self) -> Option<&Arc<NatsBus>> {
+        self.elsewhere.as_ref()?.bus.as_ref()
+    }
+
+    /// Hears of the journals of another process, or of a store that others write to as well, on the bus.
+    fn listen(&self, consumer: &str, journal: Arc<dyn ReadJournal>) -> Result<Option<Arc<Listener>>, String> {
+        let listen = |bus: &Arc<NatsBus>| bus.listen(consumer, journal).map_err(|error| error.to_string());
+        self.bus().map(listen).transpose()
     }
 
     /// Reaches the services of this process so far, and all others.
@@ -164,18 +187,17 @@ impl Followed {
         }
     }
 
-    fn bus(&self) -> Option<&Arc<InProcess>> {
-        match self {
-            Followed::Bus(bus) => Some(bus),
-            Followed::Swept(_) | Followed::Elsewhere => None,
-        }
-    }
-
     /// The journals for the audit log of this process.
     fn source(&self, service: &'static str, describe: Describe, common: &Common) -> Result<Source, String> {
         Ok(match self {
             Followed::Bus(bus) => Source::heard(service, bus.listener(), describe),
-            Followed::Swept(store) => Source::swept(service, Arc::clone(store), describe),
+            Followed::Swept(store) => {
+                let journal = StoreJournal::new(service, Arc::clone(store));
+                match common.listen(AUDIT_CONSUMER, journal)? {
+                    Some(listener) => Source::heard(service, listener, describe),
+                    None => Source::swept(service, Arc::clone(store), describe),
+                }
+            }
             Followed::Elsewhere => {
                 let elsewhere = common.elsewhere.as_ref();
                 let elsewhere =
@@ -183,18 +205,48 @@ impl Followed {
                 let transport = rpc::remote((elsewhere.journals)(service));
                 let system = common.system(audit::records::SERVICE, &journal_rpc::NEEDS)?;
                 let remote = RemoteJournal::new(service, transport, audit::records::SERVICE, system);
-                Source::heard(service, remote, describe)
+                match common.listen(AUDIT_CONSUMER, Arc::clone(&remote) as Arc<dyn ReadJournal>)? {
+                    Some(listener) => Source::heard(service, listener, describe),
+                    None if elsewhere.is_shared => Source::heard(service, Sweep::over(remote), describe),
+                    None => Source::heard(service, remote, describe),
+                }
             }
         })
     }
 
-    /// The journals for an audit log elsewhere.
-    fn handed_out(&self, service: &str) -> Option<Arc<dyn events::Source>> {
+    /// The journals for a consumer of the same service; `None` if nobody tells what changed.
+    fn own(
+        &self,
+        service: &str,
+        consumer: &str,
+        common: &Common,
+    ) -> Result<Option<Arc<dyn events::Source>>, String> {
         match self {
+            Followed::Bus(bus) => Ok(Some(bus.listener())),
+            Followed::Swept(store) => {
+                let heard = common.listen(consumer, StoreJournal::new(service, Arc::clone(store)))?;
+                Ok(heard.map(|listener| listener as Arc<dyn events::Source>))
+            }
+            Followed::Elsewhere => Ok(None),
+        }
+    }
+
+    /// The journals for an audit log elsewhere: to be read, and without another bus to be heard.
+    fn handed_out(&self, service: &str, common: &Common) -> Option<Arc<dyn events::Source>> {
+        match self {
+            // Nobody says what of a feed was handled who does not listen to it.
+            Followed::Bus(bus) if common.bus().is_some() => Some(Sweep::over(bus.listened())),
             Followed::Bus(bus) => Some(bus.listener()),
             Followed::Swept(store) => Some(Sweep::new(service, Arc::clone(store))),
             Followed::Elsewhere => None,
         }
+    }
+
+    /// What tells the bus of entries in a store that this process owns; on a shared one the relay of its owner does.
+    fn relay(&self, service: &str, common: &Common) -> Result<Option<FeedRelay>, String> {
+        let (Followed::Bus(feed), Some(bus)) = (self, common.bus()) else { return Ok(None) };
+        let publisher = bus.publisher(service, BUS_SINK).map_err(|error| error.to_string())?;
+        Ok(Some(FeedRelay::new(feed.listener(), publisher)))
     }
 }
 
@@ -259,7 +311,8 @@ impl Wired {
             let system = || common.system("catalog", &catalog::NEEDS);
             catalog.ask_tenant(common.transport(&services), system()?, system()?);
             let [_, (_, followed), _] = &followed;
-            follower = Some(catalog.follower(followed.bus()));
+            let heard = followed.own("catalog", INHERITANCE_CONSUMER, &common)?;
+            follower = Some(catalog.follower(heard));
             services = services
                 .and(guard.layer(catalog.catalog()))
                 .and(guard.layer(catalog.inheritance()))
@@ -278,7 +331,8 @@ impl Wired {
                     services.and(guard.layer(audit.server())).and(guard.layer(audit.access_log_server()));
             }
             None => {
-                let sources = followed.iter().filter_map(|(service, followed)| followed.handed_out(service));
+                let handed = |(service, followed): &(&str, Followed)| followed.handed_out(service, &common);
+                let sources = followed.iter().filter_map(handed);
                 let journals = journal_rpc::Journals::server(sources.collect());
                 services = services.and(guard.layer(journals));
             }
@@ -302,8 +356,12 @@ impl Wired {
             })
         });
         let gateway = gateway.transpose().map_err(|error| error.to_string())?;
+        let mut relays = Vec::new();
+        for (service, followed) in &followed {
+            relays.extend(followed.relay(service, &common)?);
+        }
         let minter = common.minter;
-        Ok(Wired { tenant, audit, follower, gateway, minter, transport, services, places })
+        Ok(Wired { tenant, audit, follower, gateway, minter, transport, services, places, relays })
     }
 }
 

@@ -10,11 +10,11 @@ use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 use journal::feed::FeedStore;
 use journal::store::{Found, Head};
-use journal::{Seq, StoreError};
+use journal::{Seq, SharedStore, StoreError};
 use parking_lot::Mutex;
 
 use crate::envelope::{self, Envelope};
-use crate::source::{Bus, Heard, ReadJournal};
+use crate::source::{Bus, Heard, ReadJournal, StoreJournal};
 
 /// Groups that pile up in the feed before those that all listeners handled are forgotten: forgetting is a
 /// write.
@@ -39,6 +39,13 @@ impl InProcess {
     #[must_use]
     pub fn new(name: &str, store: Arc<dyn FeedStore>) -> Arc<InProcess> {
         Arc::new(InProcess { name: name.into(), store, listeners: Mutex::default() })
+    }
+
+    /// The journals alone, for whoever hears of them elsewhere.
+    #[must_use]
+    pub fn listened(&self) -> Arc<StoreJournal> {
+        let store: SharedStore = Arc::clone(&self.store) as _;
+        StoreJournal::new(&self.name, store)
     }
 
     /// A place to listen, for one consumer. The feed is kept until all listeners have handled it, so make one

@@ -22,5 +22,5 @@ pub use crate::consumer::{Consumer, Error, Step};
 pub use crate::envelope::{Envelope, MessageId};
 pub use crate::in_process::InProcess;
 pub use crate::sink::{Cursor, Parking, Sink, SinkError, Stretch, Undecodable};
-pub use crate::source::{Bus, Heard, ReadJournal, Source};
+pub use crate::source::{Bus, Heard, ReadJournal, Source, StoreJournal};
 pub use crate::sweep::Sweep;

@@ -1,12 +1,15 @@
 //! What a consumer hears from: a bus that wakes it, and the journal that it reads.
 
+use std::sync::Arc;
+
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 use journal::feed::Change;
 use journal::store::{Found, Head};
-use journal::{Seq, StoreError};
+use journal::{Seq, SharedStore, StoreError};
 
-use crate::envelope::Envelope;
+use crate::envelope::{self, Envelope};
 
 /// The journals of one service, for others. Never behind what its bus announced.
 pub trait ReadJournal: Send + Sync + 'static {
@@ -36,6 +39,53 @@ pub trait ReadJournal: Send + Sync + 'static {
         after: Option<(TenantId, AggregateId)>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Found>, StoreError>>;
+}
+
+/// The journals of one service in its store.
+pub struct StoreJournal {
+    service: Arc<str>,
+    store: SharedStore,
+}
+
+impl StoreJournal {
+    /// The journals of the service `name`.
+    #[must_use]
+    pub fn new(name: &str, store: SharedStore) -> Arc<StoreJournal> {
+        Arc::new(StoreJournal { service: name.into(), store })
+    }
+}
+
+impl ReadJournal for StoreJournal {
+    fn name(&self) -> &str {
+        &self.service
+    }
+
+    fn read(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+        from: Seq,
+        to: Seq,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Envelope>, StoreError>> {
+        envelope::read(&self.service, &*self.store, (tenant, aggregate), (from, to), limit).boxed()
+    }
+
+    fn head(
+        &self,
+        tenant: TenantId,
+        aggregate: AggregateId,
+    ) -> BoxFuture<'_, Result<Option<Head>, StoreError>> {
+        self.store.head(tenant, aggregate)
+    }
+
+    fn heads(
+        &self,
+        after: Option<(TenantId, AggregateId)>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
+        self.store.aggregates(after, limit)
+    }
 }
 
 /// What a bus says.

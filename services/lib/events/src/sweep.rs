@@ -10,8 +10,8 @@ use ids::{AggregateId, TenantId};
 use journal::store::{Found, Head};
 use journal::{Seq, SharedStore, StoreError};
 
-use crate::envelope::{self, Envelope};
-use crate::source::{Bus, Heard, ReadJournal};
+use crate::envelope::Envelope;
+use crate::source::{Bus, Heard, ReadJournal, StoreJournal};
 
 /// Shortest pause between two looks at all heads.
 const PAUSE_MS: u64 = 1_000;
@@ -22,8 +22,7 @@ type Reading<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// The journals of one service, as one consumer sweeps them.
 pub struct Sweep {
-    service: Arc<str>,
-    store: SharedStore,
+    journal: Arc<dyn ReadJournal>,
     /// How often everything was to be looked at.
     turn: AtomicU64,
     /// Heads that were seen in this turn.
@@ -34,7 +33,13 @@ impl Sweep {
     /// The journals of the service `name` in its store.
     #[must_use]
     pub fn new(name: &str, store: SharedStore) -> Arc<Sweep> {
-        Arc::new(Sweep { service: name.into(), store, turn: AtomicU64::new(1), heads: AtomicU64::new(0) })
+        Sweep::over(StoreJournal::new(name, store))
+    }
+
+    /// Journals that are wherever.
+    #[must_use]
+    pub fn over(journal: Arc<dyn ReadJournal>) -> Arc<Sweep> {
+        Arc::new(Sweep { journal, turn: AtomicU64::new(1), heads: AtomicU64::new(0) })
     }
 
     /// Sees to it that what was written before this call is heard.
@@ -45,7 +50,7 @@ impl Sweep {
 
 impl ReadJournal for Sweep {
     fn name(&self) -> &str {
-        &self.service
+        self.journal.name()
     }
 
     fn read(
@@ -56,16 +61,16 @@ impl ReadJournal for Sweep {
         to: Seq,
         limit: usize,
     ) -> Reading<'_, Vec<Envelope>> {
-        envelope::read(&self.service, &*self.store, (tenant, aggregate), (from, to), limit).boxed()
+        self.journal.read(tenant, aggregate, from, to, limit)
     }
 
     fn head(&self, tenant: TenantId, aggregate: AggregateId) -> Reading<'_, Option<Head>> {
-        self.store.head(tenant, aggregate)
+        self.journal.head(tenant, aggregate)
     }
 
     fn heads(&self, after: Option<(TenantId, AggregateId)>, limit: usize) -> Reading<'_, Vec<Found>> {
         self.heads.fetch_add(limit as u64, Ordering::Relaxed);
-        self.store.aggregates(after, limit)
+        self.journal.heads(after, limit)
     }
 }
 
