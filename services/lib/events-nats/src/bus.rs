@@ -1,6 +1,6 @@
 //! The connection to the servers, for publishers and listeners of this process.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -59,6 +59,7 @@ impl NatsBus {
         let setting = |what: String| Error::Setting(what);
         let connected = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&connected);
+        let complained = AtomicBool::new(false);
         let mut options = ConnectOptions::new()
             .name(format!("cargo-pilot {}", config.cell))
             .retry_on_initial_connect()
@@ -69,11 +70,15 @@ impl NatsBus {
                 match event {
                     Event::Connected => {
                         count.fetch_add(1, Ordering::AcqRel);
+                        complained.store(false, Ordering::Release);
                         info!("the bus is connected");
                     }
                     Event::Disconnected => warn!("the bus is away: entries wait in their journals"),
                     Event::ServerError(error) => warn!("the bus complains: {error}"),
-                    Event::ClientError(error) => warn!("the bus cannot be reached: {error}"),
+                    // There is one for each try.
+                    Event::ClientError(error) if !complained.swap(true, Ordering::AcqRel) => {
+                        warn!("the bus cannot be reached, trying again: {error}");
+                    }
                     _ => {}
                 }
                 async {}

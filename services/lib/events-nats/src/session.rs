@@ -58,7 +58,7 @@ impl Session {
         let same = before.filter(|before| before.made == made && !is_new);
         let mut session = Session { consumer, made, last, lost: same.map_or(0, |same| same.lost) };
         let missed = match same {
-            Some(same) if last < same.last => Missed::Shrunk,
+            Some(same) if last < same.last.max(after) => Missed::Shrunk,
             None if is_new || before.is_some() || after < floor || after > last => Missed::Anew,
             _ if gone > floor.max(session.lost) => Missed::Forgotten,
             _ => Missed::Nothing,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use events::Bus as _;
 use events_nats::{Config, NatsBus};
 use futures::future::join_all;
 use journal::SystemEnv;
@@ -205,6 +206,94 @@ async fn a_stream_that_is_wiped_while_the_consumer_is_away_converges() {
     eventually("all", async || second.catch_up().await.is_ok() && sink.count() == 59).await;
     assert_eq!(journal.compared(), compared + 1);
     sink.assert_equals(&*service.store).await;
+}
+
+/// The stream is wiped, and the process that makes it and its durable consumer anew dies before it has compared: the next one
+/// sees from its position that this is another stream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_another_process_made_anew_is_another_one() {
+    let server = Server::start();
+    let bus = server.bus().await;
+    let (service, sink) = (Service::new(), Arc::new(Kept::default()));
+    let relay = service.relay(&bus);
+    let relays = async || while relay.step().await.expect("relays") {};
+    relays().await;
+    let journal = service.journal();
+    let first = consumer(&bus, &journal, &sink);
+    first.catch_up().await.expect("answers");
+    service.write(1, "heard").await;
+    relays().await;
+    eventually("one effect", async || first.catch_up().await.is_ok() && sink.count() == 1).await;
+    drop(first);
+    service.write(2, "never heard").await;
+    relays().await;
+    wipe(&server).await;
+
+    let dies = bus.listen("audit", Arc::clone(&journal) as _).expect("a name");
+    let heard = dies.hear(0, 10).await.expect("hears");
+    assert_eq!((heard.changes, heard.forgotten), (vec![], u64::MAX));
+    drop(dies);
+    for to in 3..60 {
+        service.write(to, "after").await;
+        relays().await;
+    }
+    let second = consumer(&server.bus().await, &journal, &sink);
+    eventually("all", async || second.catch_up().await.is_ok() && sink.count() == 59).await;
+    sink.assert_equals(&*service.store).await;
+}
+
+/// What a process heard and did not handle before it died is heard by the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_not_handled_is_heard_again() {
+    let server = Server::start();
+    let bus = connected(Config { ack_wait: Duration::from_secs(1), ..server.config() }).await;
+    let (service, sink) = (Service::new(), Arc::new(Kept::default()));
+    let relay = service.relay(&bus);
+    let relays = async || while relay.step().await.expect("relays") {};
+    relays().await;
+    let journal = service.journal();
+    consumer(&bus, &journal, &sink).catch_up().await.expect("answers");
+    service.write(1, "text").await;
+    relays().await;
+    let dies = bus.listen("audit", Arc::clone(&journal) as _).expect("a name");
+    let position = sink.position().expect("it was noted");
+    eventually("a change", async || !dies.hear(position, 10).await.expect("hears").changes.is_empty()).await;
+    drop(dies);
+    let second = consumer(&bus, &journal, &sink);
+    eventually("the effect", async || second.catch_up().await.is_ok() && sink.count() == 1).await;
+    assert_eq!(journal.compared(), 1, "it was told of");
+}
+
+/// A server that comes back with less than it had is noticed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_lost_its_end_is_compared() {
+    let mut server = Server::start();
+    let bus = server.bus().await;
+    let (service, sink) = (Service::new(), Arc::new(Kept::default()));
+    let relay = service.relay(&bus);
+    assert_eq!(relay.step().await, Ok(true), "it says where it begins");
+    let relaying = run_relay(relay);
+    let journal = service.journal();
+    let running = run(&consumer(&bus, &journal, &sink));
+    service.write(1, "before").await;
+    eventually("the first effect", async || sink.count() == 1).await;
+    server.kill();
+    let copy = server.copy();
+    server.up();
+    for to in 2..20 {
+        service.write(to, "text").await;
+    }
+    eventually("every effect", async || sink.count() == 19).await;
+    server.kill();
+    server.restore(copy);
+    let compared = journal.compared();
+    server.up();
+    eventually("a look at all heads", async || journal.compared() > compared).await;
+    service.write(1, "after").await;
+    eventually("one more effect", async || sink.count() == 20).await;
+    sink.assert_equals(&*service.store).await;
+    running.stop().await;
+    relaying.stop().await;
 }
 
 /// What the stream forgets before it is handled is found by comparing.

@@ -107,6 +107,22 @@ impl Server {
         }
     }
 
+    /// What it has on disk now.
+    pub(crate) fn copy(&self) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().expect("a folder");
+        copy_folder(&self.folder.path().join("store"), &copy.path().join("store"));
+        copy
+    }
+
+    /// Gives it what it had on disk.
+    pub(crate) fn restore(&self, copy: tempfile::TempDir) {
+        assert!(self.child.is_none(), "it runs");
+        let store = self.folder.path().join("store");
+        fs::remove_dir_all(&store).expect("removes");
+        copy_folder(&copy.path().join("store"), &store);
+        drop(copy);
+    }
+
     /// Whether the server says that it has caught up with the others, in all that it has.
     pub(crate) fn is_healthy(&self) -> bool {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.monitor)) else { return false };
@@ -144,6 +160,19 @@ impl Drop for Server {
             let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             let last: Vec<_> = log.lines().rev().take(15).collect();
             eprintln!("server {}:\n{}", self.name, last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("copies");
         }
     }
 }
