@@ -1,6 +1,6 @@
 //! The connection to the servers, for publishers and listeners of this process.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ pub struct NatsBus {
     pub(crate) config: Config,
     client: Client,
     pub(crate) jetstream: Context,
-    connected: Arc<AtomicU64>,
+    /// How often a connection was made or lost.
+    connections: Arc<watch::Sender<u64>>,
     pub(crate) publishes: Semaphore,
     /// Messages that are sent and not acknowledged.
     pub(crate) publishing: AtomicUsize,
@@ -57,8 +58,8 @@ impl NatsBus {
     pub async fn connect(config: Config) -> Result<Arc<NatsBus>, Error> {
         config.check()?;
         let setting = |what: String| Error::Setting(what);
-        let connected = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&connected);
+        let connections = Arc::new(watch::Sender::new(0_u64));
+        let count = Arc::clone(&connections);
         let complained = AtomicBool::new(false);
         let mut options = ConnectOptions::new()
             .name(format!("cargo-pilot {}", config.cell))
@@ -69,11 +70,14 @@ impl NatsBus {
             .event_callback(move |event| {
                 match event {
                     Event::Connected => {
-                        count.fetch_add(1, Ordering::AcqRel);
+                        count.send_modify(|count| *count += 1);
                         complained.store(false, Ordering::Release);
                         info!("the bus is connected");
                     }
-                    Event::Disconnected => warn!("the bus is away: entries wait in their journals"),
+                    Event::Disconnected => {
+                        count.send_modify(|count| *count += 1);
+                        warn!("the bus is away: entries wait in their journals");
+                    }
                     Event::ServerError(error) => warn!("the bus complains: {error}"),
                     // There is one for each try.
                     Event::ClientError(error) if !complained.swap(true, Ordering::AcqRel) => {
@@ -118,7 +122,7 @@ impl NatsBus {
             config,
             client,
             jetstream,
-            connected,
+            connections,
             publishes: Semaphore::new(PUBLISHES_MAX),
             publishing: AtomicUsize::new(0),
             draining: watch::Sender::new(false),
@@ -179,9 +183,15 @@ impl NatsBus {
         }
     }
 
-    /// How often a connection was made.
+    /// How often a connection was made or lost.
     pub(crate) fn connections(&self) -> u64 {
-        self.connected.load(Ordering::Acquire)
+        *self.connections.borrow()
+    }
+
+    /// Ends when a connection was made or lost since there were `count` of that.
+    pub(crate) async fn reconnected(&self, count: u64) {
+        // It cannot be closed: we hold it.
+        let _ = self.connections.subscribe().wait_for(|now| *now != count).await;
     }
 
     pub(crate) fn is_draining(&self) -> bool {

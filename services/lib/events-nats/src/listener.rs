@@ -308,6 +308,7 @@ impl Bus for Listener {
             if self.bus.is_draining() {
                 return futures::future::pending().await;
             }
+            let connections = self.bus.connections();
             let compare_at = {
                 let state = self.state.lock();
                 if !state.held.is_empty() {
@@ -318,6 +319,8 @@ impl Bus for Listener {
             tokio::select! {
                 () = self.bus.drained() => {}
                 () = tokio::time::sleep_until(compare_at) => {}
+                // A server that went away has forgotten who waits.
+                () = self.bus.reconnected(connections) => {}
                 waited = self.wait(after) => if waited.is_err() {
                     self.doubt().await;
                     tokio::time::sleep(PAUSE).await;
