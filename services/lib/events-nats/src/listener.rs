@@ -196,6 +196,7 @@ impl Listener {
     async fn hear_now(&self, after: u64, limit: usize) -> Result<Heard, Error> {
         let nothing = Heard { forgotten: 0, last: after, upto: after, changes: vec![] };
         if self.bus.is_draining() {
+            self.give_back().await;
             return Ok(nothing);
         }
         let (consumer, last) = self.session(after).await?;
@@ -207,6 +208,7 @@ impl Listener {
             return Err(error);
         }
         if self.bus.is_draining() {
+            self.give_back().await;
             return Ok(nothing);
         }
         let mut state = self.state.lock();
@@ -268,8 +270,17 @@ impl Listener {
             }
             handled.await;
         }
-        let rest = std::mem::take(&mut self.state.lock().held);
-        self.answer(rest.into_values().map(|held| held.acker).collect(), AckKind::Nak(None)).await;
+        self.give_back().await;
+    }
+
+    /// Lets others hear at once what the consumer was not told of.
+    async fn give_back(&self) {
+        let rest: Vec<Acker> = {
+            let mut state = self.state.lock();
+            let rest = state.held.extract_if(.., |_, held| !held.told);
+            rest.map(|(_, held)| held.acker).collect()
+        };
+        self.answer(rest, AckKind::Nak(None)).await;
     }
 }
 

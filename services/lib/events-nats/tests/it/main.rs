@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::StorageType;
+use events::Bus as _;
 use events_nats::{Auth, Config, Error, NatsBus};
 use journal::relay::Publish;
 
@@ -166,6 +167,33 @@ async fn a_drain_loses_nothing_and_gives_back_what_was_not_begun() {
     sink.assert_equals(&*service.store).await;
     running.stop().await;
     relaying.stop().await;
+}
+
+/// What was delivered to a process that is drained before it told its consumer is heard elsewhere at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_gives_back_what_was_delivered() {
+    let server = Server::start();
+    let config = Config { ack_wait: Duration::from_hours(1), ..server.config() };
+    let (service, sink) = (Service::new(), Arc::new(Kept::default()));
+    let (one, two) = (connected(config.clone()).await, connected(config).await);
+    let journal = service.journal();
+    let relay = service.relay(&two);
+    assert_eq!(relay.step().await, Ok(true), "it says where it begins");
+    consumer(&one, &journal, &sink).catch_up().await.expect("answers");
+    let position = sink.position().expect("it was noted");
+    let listener = one.listen("audit", Arc::clone(&journal) as _).expect("a name");
+    listener.handled(listener.hear(position, 10).await.expect("hears").upto).await.expect("handles");
+    service.write(1, "text").await;
+    assert_eq!(relay.step().await, Ok(true));
+    eventually("the message", async || {
+        listener.moved(position).await;
+        pending(&server).await == 1
+    })
+    .await;
+    one.drain(Duration::from_secs(20)).await.expect("nothing is under way");
+    let second = consumer(&two, &journal, &sink);
+    eventually("the effect", async || second.catch_up().await.is_ok() && sink.count() == 1).await;
+    assert_eq!(journal.compared(), 1, "it was told of");
 }
 
 /// Messages that were delivered to the consumer and are not acknowledged.
