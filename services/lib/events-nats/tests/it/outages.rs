@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use events::Bus as _;
 use events_nats::{Config, NatsBus};
 use futures::future::join_all;
@@ -13,7 +14,8 @@ use journal::store::{Outcome, Store};
 
 use crate::server::{Server, connected};
 use crate::world::{
-    Journals, Kept, Running, SERVICE, Service, append, consumer, eventually, run, run_relay, within,
+    Journals, Kept, Running, SERVICE, Service, TENANT, aggregate, append, consumer, eventually, run,
+    run_relay, within,
 };
 
 fn number(name: &str, default: u64) -> u64 {
@@ -262,6 +264,24 @@ async fn what_was_not_handled_is_heard_again() {
     let second = consumer(&bus, &journal, &sink);
     eventually("the effect", async || second.catch_up().await.is_ok() && sink.count() == 1).await;
     assert_eq!(journal.compared(), 1, "it was told of");
+}
+
+/// A server that hangs has taken nothing: what it does not acknowledge is not done, and done when it is repeated.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_acknowledged_is_not_published() {
+    let mut server = Server::start();
+    let bus = server.bus().await;
+    let publisher = bus.publisher(SERVICE, 1).expect("a name");
+    let publish = async |seq| publisher.publish(TENANT, aggregate(1), vec![(seq, Bytes::new())]).await;
+    assert_eq!(publish(1).await, Ok(()));
+    server.hang();
+    assert!(bus.is_connected());
+    assert!(publish(2).await.expect_err("nobody answers").to_string().contains("timed out"));
+    server.kill();
+    server.up();
+    eventually("the second one", async || publish(2).await.is_ok()).await;
+    let stream = server.admin().await.get_stream("cp-test-stock").await.expect("a stream");
+    assert_eq!(stream.cached_info().state.messages, 2);
 }
 
 /// A server that comes back with less than it had is noticed.

@@ -99,6 +99,13 @@ impl Server {
         self.child = Some(child);
     }
 
+    /// It stays there, and answers nobody.
+    pub(crate) fn hang(&self) {
+        let child = self.child.as_ref().expect("it runs");
+        let done = Command::new("kill").args(["-STOP", &child.id().to_string()]).status();
+        assert!(done.expect("kill runs").success());
+    }
+
     /// As with `kill -9`.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
