@@ -22,6 +22,8 @@ use crate::error::Failure;
 use crate::method::{Method, method};
 use crate::role::Role;
 
+/// The longest time that a caller may name; of a longer one, this.
+const CALL_WITHIN_MAX: Duration = Duration::from_secs(3_600);
 /// How often a call is sent again after a process may have seen it.
 const RETRIES_MAX: usize = 2;
 /// How often a call goes elsewhere because nobody has seen it yet.
@@ -98,7 +100,7 @@ pub(crate) async fn call(role: Arc<Role>, limits: Limits, request: Request<Body>
     role.budget.deposit();
     let method = method(request.uri().path());
     let asked = rpc::time_left(request.headers());
-    let deadline = Instant::now() + asked.unwrap_or(limits.call_within);
+    let deadline = Instant::now() + asked.unwrap_or(limits.call_within).min(CALL_WITHIN_MAX);
     let answer = async {
         role.is_known().await;
         let outgoing = Outgoing::read(request, method, limits.retry_bytes_max).await?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::future::join_all;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -119,15 +120,17 @@ impl Role {
         every: Duration,
         stop: CancellationToken,
     ) {
-        let mut found = BTreeMap::new();
+        let mut known = BTreeMap::new();
         let work = async {
             loop {
-                for entry in &self.entries {
-                    if let Entry::Named { host, port } = entry {
-                        self.look_up(&*resolve, host, *port, &mut found).await;
-                    }
-                }
-                self.know(&found);
+                // All at the same time: one that takes long holds up no other.
+                let named = self.entries.iter().filter_map(|entry| match entry {
+                    Entry::Named { host, port } => Some(self.look_up(&*resolve, host, *port, &known)),
+                    Entry::Fixed(_) => None,
+                });
+                let answers = join_all(named).await;
+                known.extend(answers.into_iter().flatten());
+                self.know(&known);
                 self.looked_up.send_replace(true);
                 tokio::time::sleep(RESOLVE_GAP.min(every)).await;
                 let is_open = !self.unresolved.lock().is_empty();
@@ -146,28 +149,28 @@ impl Role {
         resolve: &dyn Resolve,
         host: &str,
         port: u16,
-        found: &mut BTreeMap<String, Vec<SocketAddr>>,
-    ) {
+        known: &BTreeMap<String, Vec<SocketAddr>>,
+    ) -> Option<(String, Vec<SocketAddr>)> {
         let name = format!("{host}:{port}");
         let why = match tokio::time::timeout(RESOLVE_WITHIN, resolve.resolve(host, port)).await {
             Ok(Ok(addresses)) if !addresses.is_empty() => {
                 if self.unresolved.lock().remove(&name).is_some() {
                     tracing::info!("'{name}' of {} resolves again", self.name);
                 }
-                found.insert(name, addresses);
-                return;
+                return Some((name, addresses));
             }
             Ok(Ok(_)) => "it has no address".to_owned(),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {} s", RESOLVE_WITHIN.as_secs()),
         };
         if self.unresolved.lock().insert(name.clone(), why.clone()).is_none() {
-            let known = found.get(&name).map_or(0, Vec::len);
+            let known = known.get(&name).map_or(0, Vec::len);
             tracing::warn!(
                 "'{name}' of {} does not resolve, {known} known addresses stay in use: {why}",
                 self.name
             );
         }
+        None
     }
 
     /// Takes over the addresses that are fixed and those that were found.
