@@ -162,6 +162,8 @@ async fn a_process_that_says_nothing_is_no_process() {
     load.more(500).await;
     let failed = load.end().await;
     assert!(failed.is_empty(), "{failed:?}");
+    let moves = both.counts()["catalog"].moves;
+    assert!(moves <= 16, "whoever is connected comes first: {moves} of 500 calls waited for the other");
 }
 
 /// It greets and ends the connection, again and again.
