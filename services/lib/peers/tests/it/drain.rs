@@ -41,7 +41,7 @@ async fn a_rolling_restart_fails_no_call() {
         for load in &loads {
             load.more(100).await;
         }
-        let old: Node = nodes.remove(0);
+        let mut old: Node = nodes.remove(0);
         let address = old.address;
         assert_eq!(old.end().await, 0, "nothing is cut off in turn {turn}");
         let new = start(address).run().await;
@@ -91,7 +91,8 @@ async fn a_process_that_ends_answers_what_it_has_and_takes_nothing_new() {
     let seen = Arc::clone(&nodes[0].seen);
     until("it is under way", || seen.under_way.load(Ordering::SeqCst) == 1).await;
     let address = nodes[0].address;
-    let ending = tokio::spawn(nodes.into_iter().next().unwrap().end());
+    let mut node = nodes.into_iter().next().unwrap();
+    let ending = tokio::spawn(async move { node.end().await });
     until("it takes no connections", || std::net::TcpStream::connect(address).is_err()).await;
     assert_eq!(call.await.unwrap().unwrap(), address);
     assert_eq!(ending.await.unwrap(), 0);
@@ -103,7 +104,7 @@ async fn a_process_that_ends_answers_what_it_has_and_takes_nothing_new() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_answered_in_time_is_cut_off() {
     let drain = Duration::from_millis(300);
-    let node = Start { mood: Mood::Hang, drain, ..Start::default() }.run().await;
+    let mut node = Start { mood: Mood::Hang, drain, ..Start::default() }.run().await;
     let peers = Peers::new(&fixed(&[node.address])).unwrap();
     let caller = Caller::new(&peers);
     let calls: Vec<_> = (0..3)
@@ -159,7 +160,7 @@ async fn connections_are_bounded() {
 /// Whoever connects and says nothing holds nobody up.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_connection_does_not_delay_the_end() {
-    let node = Start::default().run().await;
+    let mut node = Start::default().run().await;
     let _silent = tokio::net::TcpStream::connect(node.address).await.unwrap();
     // A second one that is answered: the first has been taken by then.
     let peers = Peers::new(&fixed(&[node.address])).unwrap();

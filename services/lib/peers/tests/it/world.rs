@@ -193,9 +193,9 @@ impl Start {
 
 impl Node {
     /// Ends in good order; answers how many calls were cut off.
-    pub(crate) async fn end(mut self) -> usize {
+    pub(crate) async fn end(&mut self) -> usize {
         self.stop.cancel();
-        let ended = tokio::time::timeout(PATIENCE, self.ended.take().unwrap()).await;
+        let ended = tokio::time::timeout(2 * PATIENCE, self.ended.take().unwrap()).await;
         ended.expect("it ends in time").expect("it says so")
     }
 
