@@ -50,7 +50,7 @@ async fn calls_spread_over_all_processes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_process_gets_fewer_calls() {
     let nodes = nodes(3).await;
-    for (node, ms) in nodes.iter().zip([40, 1, 1]) {
+    for (node, ms) in nodes.iter().zip([150, 1, 1]) {
         *node.mood.lock() = Mood::Answer(ms);
     }
     let peers = Peers::new(&fixed(&addresses(&nodes))).unwrap();
@@ -61,7 +61,7 @@ async fn a_slow_process_gets_fewer_calls() {
     load.more(2_000).await;
     assert!(load.end().await.is_empty());
     let calls: Vec<_> = nodes.iter().map(|node| node.calls()).collect();
-    assert!(calls[0] * 4 < calls[1] && calls[0] * 4 < calls[2], "{calls:?}");
+    assert!(calls[0] * 2 < calls[1] && calls[0] * 2 < calls[2], "{calls:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
