@@ -13,7 +13,7 @@ fn allowed(package: &str) -> Option<&'static [&'static str]> {
     Some(match package {
         "ids" | "inherit" | "money" | "quantity" | "calendar" | "problem" | "recent" => &[],
         "proto" | "journal" | "runtime" | "outbound" => &[],
-        "journal-embedded" | "events" | "sealed" => &["journal"],
+        "journal-cql" | "journal-embedded" | "events" | "sealed" => &["journal"],
         "events-nats" => &["events", "journal"],
         "authz" => &["proto"],
         "telemetry" => &["events", "journal", "proto", "runtime"],

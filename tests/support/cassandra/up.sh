@@ -4,7 +4,7 @@
 #   FOLDER   where the node keeps its data; one that exists is opened again
 #   ADDRESS  a loopback address of its own, such as 127.0.7.1: ports are 7000 and 9042 there
 #   SEED     the address of the first node of its cluster
-# HEAP_MB (640) is its heap.
+# HEAP_MB (640) is its heap. FLUSH_SCHEMA=false makes tables quickly, for a node that is never started again.
 set -euo pipefail
 jars=$1 node=$2 address=$3 seed=$4
 mkdir -p "$node"
@@ -29,6 +29,7 @@ seed_provider: [{class_name: org.apache.cassandra.locator.SimpleSeedProvider, pa
 paxos_variant: v2
 paxos_state_purging: repaired
 start_native_transport: true
+auto_snapshot: false
 YAML
 cat > "$node/logback.xml" <<'XML'
 <configuration>
@@ -46,5 +47,5 @@ done
 exec java -Xms256m "-Xmx${HEAP_MB:-640}m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djdk.attach.allowAttachSelf=true "${open[@]}" \
   -Dcassandra.config="file://$node/cassandra.yaml" -Dlogback.configurationFile="$node/logback.xml" -Dcassandra.storagedir="$node" \
   -Dcassandra-foreground=yes -Dcassandra.jmx.local.port=0 -Dcassandra.ring_delay_ms=1000 \
-  -Dcassandra.consistent.rangemovement=false -Dcassandra.skip_wait_for_gossip_to_settle=0 \
+  "-Dcassandra.test.flush_local_schema_changes=${FLUSH_SCHEMA:-true}" -Dcassandra.consistent.rangemovement=false -Dcassandra.skip_wait_for_gossip_to_settle=0 \
   -cp "$jars/*" org.apache.cassandra.service.CassandraDaemon
