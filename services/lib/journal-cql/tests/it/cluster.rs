@@ -115,7 +115,7 @@ impl Node {
 
 /// The thread that starts a node may end before the test run does, so a watching shell is no use; the kernel ends
 /// the node when that thread ends, and nodes are started from one that stays.
-fn die_with_parent(command: &mut Command) {
+pub(crate) fn die_with_parent(command: &mut Command) {
     // SAFETY: between fork and exec only calls that are safe there.
     #[allow(unsafe_code)]
     unsafe {
@@ -194,6 +194,31 @@ impl Cluster {
 }
 
 impl Cluster {
+    /// Kills a node.
+    pub(crate) fn kill(&self, at: usize) {
+        self.node(at).kill();
+    }
+
+    /// Lets a node stand still, and go on.
+    pub(crate) fn pause(&self, at: usize) {
+        self.node(at).signal(libc::SIGSTOP);
+    }
+
+    pub(crate) fn go_on(&self, at: usize) {
+        self.node(at).signal(libc::SIGCONT);
+    }
+
+    /// Brings all nodes back, with the data that they have.
+    pub(crate) fn restore(&'static self) {
+        for at in 0..self.nodes.len() {
+            if self.node(at).process.is_some() {
+                self.go_on(at);
+            } else {
+                on_keeper(move || self.start_here(at));
+            }
+        }
+    }
+
     /// Ends all nodes, and removes their data.
     pub(crate) fn end(&self) {
         (0..self.nodes.len()).for_each(|at| self.node(at).kill());

@@ -2,7 +2,9 @@
 
 mod cluster;
 mod contracts;
+mod faults;
 mod opening;
+mod tally;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,22 +16,27 @@ use crate::cluster::Cluster;
 
 /// The node that all tests share which do it no harm.
 fn one_node() -> &'static Cluster {
-    static NODE: OnceLock<Mutex<Option<&'static Cluster>>> = OnceLock::new();
-    /// A static is never dropped.
+    static NODE: OnceLock<&Cluster> = OnceLock::new();
+    NODE.get_or_init(|| kept(Cluster::start(1)))
+}
+
+/// Keeps a cluster until the process ends: a static is never dropped.
+fn kept(cluster: Cluster) -> &'static Cluster {
+    static KEPT: Mutex<Vec<&Cluster>> = Mutex::new(Vec::new());
     extern "C" fn end() {
-        if let Some(node) = NODE.get().and_then(|node| node.lock().take()) {
-            node.end();
-        }
+        KEPT.lock().drain(..).for_each(Cluster::end);
     }
-    let mut node = NODE.get_or_init(Mutex::default).lock();
-    node.get_or_insert_with(|| {
-        // SAFETY: a function that does not unwind, called once when the process exits.
+    let cluster: &Cluster = Box::leak(Box::new(cluster));
+    let mut kept = KEPT.lock();
+    if kept.is_empty() {
+        // SAFETY: a function of this process, called when it exits.
         #[allow(unsafe_code)]
         unsafe {
             libc::atexit(end);
         }
-        Box::leak(Box::new(Cluster::start(1)))
-    })
+    }
+    kept.push(cluster);
+    cluster
 }
 
 /// A keyspace of its own on a cluster.
