@@ -36,6 +36,7 @@ fn allowed(package: &str) -> Option<&'static [&'static str]> {
             "events-nats",
             "gateway",
             "journal",
+            "journal-cql",
             "journal-embedded",
             "journal-rpc",
             "outbound",

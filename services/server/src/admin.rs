@@ -56,8 +56,8 @@ const CALLERS_MAX: usize = 8;
 pub(crate) struct Door {
     /// Backups, where all stores are.
     pub(crate) source: Option<Source>,
-    /// The keys that seal what is stored.
-    pub(crate) keyring: Arc<Keyring>,
+    /// The keys that seal what is stored, where this process alone has them.
+    pub(crate) keyring: Option<Arc<Keyring>>,
     /// What the operator may do for a tenant, where the tenant service is.
     pub(crate) tenants: Option<tenant::App>,
     /// Where that runs.
@@ -257,9 +257,14 @@ fn answer(door: &Door, caller: &UnixStream) -> io::Result<()> {
     let mut to = caller;
     if let Some(request) = line.strip_prefix(KEYS) {
         let request = serde_json::from_str(request)?;
-        let answer = keys::answer(&door.keyring, &request, || {
-            let _ = to.write_all(b" "); // it is done all the same if nobody waits any more
-        });
+        let answer =
+            match &door.keyring {
+                Some(keyring) => keys::answer(keyring, &request, || {
+                    let _ = to.write_all(b" "); // it is done all the same if nobody waits any more
+                }),
+                None => Err("the keys are shared with other processes: they are not changed while those run"
+                    .to_owned()),
+            };
         return to.write_all(serde_json::to_string(&answer)?.as_bytes());
     }
     let run = &door.runtime;

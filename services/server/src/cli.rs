@@ -10,10 +10,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::ProgressState;
 
+use crate::cql::{Migrate, Secrets};
 use crate::roles::Role;
 use crate::{
-    account, backup, export, import, init, keys, memory, operator_access, owner_key, restore, serve, verify,
-    verify_audit,
+    account, backup, cql, export, import, init, keys, memory, operator_access, owner_key, restore, serve,
+    verify, verify_audit,
 };
 
 const AFTER_HELP: &str = "\
@@ -76,6 +77,12 @@ enum Command {
     ///
     /// For who runs the server, on the folder of a running server or of a stopped one.
     Account(account::AccountArgs),
+    /// Makes the tables of a cluster in its database, or those that a newer version needs more.
+    ///
+    /// Before the first start and before each update; never while another migration runs.
+    Migrate(Migrate),
+    /// Makes the secrets that the processes of a cluster share.
+    Secrets(Secrets),
     /// Asks a tenant for access to its data, and opens what it has granted.
     ///
     /// For who runs the server. Without a grant of the tenant there is none; all of it is in the tenant's audit log.
@@ -450,6 +457,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Restore(restore) => restore::run(&restore),
         Command::Keys(KeysArgs { what }) => keys::run(&what),
         Command::Account(args) => account::run(&args),
+        Command::Migrate(args) => cql::migrate(&args),
+        Command::Secrets(args) => cql::make_secrets(&args),
         Command::OperatorAccess(args) => operator_access::run(&args),
     };
     match outcome {

@@ -204,7 +204,7 @@ impl Stores {
             catalog: journals("catalog"),
             stock: journals("stock"),
             audit: audit.map(|(journals, (log, witness))| {
-                let memory = Arc::new(WitnessFolder(self.data.join("audit-witness")));
+                let memory = Arc::new(WitnessFolder::below(&self.data));
                 AuditHere { journals, keys: AuditKeys { log, witness, memory } }
             }),
             gateway: None,
@@ -460,9 +460,14 @@ fn read_secret(bytes: &[u8]) -> Option<[u8; 32]> {
 }
 
 /// What the witness of the audit logs remembers: a file for each log, apart from the store of the logs.
-struct WitnessFolder(PathBuf);
+pub(crate) struct WitnessFolder(PathBuf);
 
 impl WitnessFolder {
+    /// In a data folder.
+    pub(crate) fn below(data: &Path) -> WitnessFolder {
+        WitnessFolder(data.join("audit-witness"))
+    }
+
     /// The file of a log: `cargo-pilot/audit/ten_…` is kept in `ten_…`.
     fn file(&self, origin: &str) -> PathBuf {
         self.0.join(origin.rsplit('/').next().unwrap_or(origin))

@@ -9,6 +9,7 @@ mod account;
 mod admin;
 mod backup;
 pub mod cli;
+mod cql;
 mod data;
 mod demo;
 mod export;

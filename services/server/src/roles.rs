@@ -8,20 +8,24 @@ use std::time::Duration;
 use clap::ValueEnum;
 use futures::future::{Either, OptionFuture, join, join_all};
 use journal::SystemEnv;
+use journal::relay::Publish;
 use peers::Peers;
+use sealed::Keyring;
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Door};
 use crate::cli::{Failure, Serve, say};
-use crate::data::{Stores, Which};
+use crate::cql::CqlStores;
+use crate::data::{self, Stores, Which};
 use crate::observe::Observed;
 use crate::serve::Settings;
-use crate::wiring::{ContextKeys, Elsewhere, Here, Wired};
+use crate::wiring::{BUS_SINK, ContextKeys, Elsewhere, Here, Wired};
 
 /// Shortest secret that signs contexts, in bytes.
 const SECRET_BYTES_MIN: usize = 32;
@@ -101,10 +105,47 @@ impl Process {
     }
 }
 
+/// The stores of a process.
+enum Held {
+    /// A door has none.
+    None,
+    /// Its own, in its data folder.
+    Own(Stores),
+    /// In a database that it shares with others.
+    Shared(CqlStores),
+}
+
+impl Held {
+    fn here(&self, outbound: outbound::Settings, data: &Path) -> Result<Here, Failure> {
+        match self {
+            Held::None => Ok(Here::default()),
+            Held::Own(stores) => Ok(stores.here(outbound)),
+            Held::Shared(stores) => stores.here(outbound, data),
+        }
+    }
+
+    fn keyring(&self) -> Option<Arc<Keyring>> {
+        match self {
+            Held::Own(stores) => Some(Arc::clone(stores.keyring())),
+            Held::None | Held::Shared(_) => None,
+        }
+    }
+
+    fn run(&self, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+        match self {
+            Held::Shared(stores) => stores.run(stop),
+            Held::None | Held::Own(_) => Vec::new(),
+        }
+    }
+}
+
 /// Serves until a signal.
 pub(crate) async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
     let roles = checked(args, &settings)?;
-    let keys = context_keys(&settings.process.context_keys)?;
+    let keys = match (&settings.cql, settings.process.context_keys.is_empty()) {
+        (Some(cql), true) => context_keys(&[cql.secrets.join("context-key")])?,
+        _ => context_keys(&settings.process.context_keys)?,
+    };
     let stop = runtime::shutdown::on_signal().map_err(|error| Failure::Machine(error.to_string()))?;
     let observed = Observed::start(args.admin_listen, &settings.admin, &stop).await?;
     let is_gateway = roles.contains(&Role::Gateway);
@@ -121,47 +162,57 @@ pub(crate) async fn serve(args: &Serve, settings: Settings) -> Result<(), Failur
     };
 
     let data = args.data.as_path();
-    let root_key = args.root_key.as_deref();
-    let stores = match services.is_empty() {
-        true => None,
-        false => Some(Stores::open(data, root_key, args.accept_loss, Which::Of(&services))?),
-    };
-    let peers = Peers::new(&settings.cluster).map_err(|error| Failure::Usage(error.to_string()))?;
-    let here = stores.as_ref().map_or_else(Here::default, |stores| stores.here(settings.outbound.clone()));
-    let here = Here { gateway: is_gateway.then(|| settings.gateway.clone()), ..here };
     let bus = match &settings.nats {
         Some(nats) => Some(nats.connect().await?),
         None => None,
     };
+    let stores = match (&settings.cql, services.is_empty()) {
+        (_, true) => Held::None,
+        (None, false) => {
+            Held::Own(Stores::open(data, args.root_key.as_deref(), args.accept_loss, Which::Of(&services))?)
+        }
+        (Some(cql), false) => {
+            data::make_folder(data)?;
+            let sinks = |service: &str| match &bus {
+                Some(bus) => {
+                    let publisher = bus.publisher(service, BUS_SINK);
+                    let publisher = publisher.map_err(|error| Failure::Usage(error.to_string()))?;
+                    Ok(vec![publisher as Arc<dyn Publish>])
+                }
+                None => Ok(Vec::new()),
+            };
+            Held::Shared(CqlStores::open(cql, &services, sinks).await?)
+        }
+    };
+    let peers = Peers::new(&settings.cluster).map_err(|error| Failure::Usage(error.to_string()))?;
+    let here = stores.here(settings.outbound.clone(), data)?;
+    let here = Here { gateway: is_gateway.then(|| settings.gateway.clone()), ..here };
     let leads = Arc::clone(&peers);
     let elsewhere = Elsewhere {
         services: peers.remote(),
         journals: Arc::new(move |role: &str| leads.role(role)),
         bus: bus.clone(),
-        is_shared: false,
+        is_shared: settings.cql.is_some(),
     };
     let wired = Wired::start(here, Some(elsewhere), &keys, Arc::new(SystemEnv)).map_err(Failure::Machine)?;
 
-    let admin = stores.as_ref().map(|stores| {
+    let admin = (!services.is_empty()).then(|| {
         let door = Door {
             source: None,
-            keyring: Arc::clone(stores.keyring()),
+            keyring: stores.keyring(),
             tenants: wired.tenant.as_ref().map(|tenant| tenant.app().clone()),
             runtime: tokio::runtime::Handle::current(),
         };
         Admin::open(data, door)
     });
+    let relaying = CancellationToken::new();
+    let mut relays = stores.run(&relaying);
+    relays.extend(wired.relays.into_iter().map(|relay| {
+        let stop = relaying.clone();
+        tokio::spawn(async move { relay.run(stop.cancelled()).await })
+    }));
     let consumers = wired.audit.as_ref().map(|audit| audit.consumers().start());
     let follower = wired.follower.as_ref().map(catalog::Follower::start);
-    let relaying = CancellationToken::new();
-    let relays: Vec<_> = wired
-        .relays
-        .into_iter()
-        .map(|relay| {
-            let stop = relaying.clone();
-            tokio::spawn(async move { relay.run(stop.cancelled()).await })
-        })
-        .collect();
     let at = |port: &Option<(TcpListener, SocketAddr)>| port.as_ref().map(|(_, address)| *address);
     announce(args, &roles, at(&door), at(&inside), observed.url());
     observed.ready();
@@ -200,7 +251,7 @@ pub(crate) async fn serve(args: &Serve, settings: Settings) -> Result<(), Failur
     }
     drop(admin);
     peers.close().await;
-    if let Some(stores) = stores {
+    if let Held::Own(stores) = stores {
         let closed = tokio::task::spawn_blocking(move || stores.close()).await;
         closed.map_err(|error| Failure::Machine(format!("the stores did not close: {error}")))?;
     }

@@ -10,6 +10,7 @@ use tracing::info;
 
 use crate::admin::{Admin, Door};
 use crate::cli::{self, Failure, Serve, say};
+use crate::cql::Cql;
 use crate::data::{self, Stores, Which};
 use crate::demo;
 use crate::nats::Nats;
@@ -25,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) outbound: outbound::Settings,
     /// Where the other processes are, for `serve ROLE …`.
     pub(crate) cluster: peers::Settings,
+    /// A database that processes share, for `serve ROLE …`; without it each has stores of its own.
+    pub(crate) cql: Option<Cql>,
     /// The bus between processes, for `serve ROLE …`.
     pub(crate) nats: Option<Nats>,
     /// This process, for `serve ROLE …`.
@@ -71,7 +74,7 @@ async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
     let running = data::Running::at(data, &url);
     let door = Door {
         source: Some(stores.source(data)),
-        keyring: Arc::clone(stores.keyring()),
+        keyring: Some(Arc::clone(stores.keyring())),
         tenants: Some(platform.tenant.app().clone()),
         runtime: tokio::runtime::Handle::current(),
     };

@@ -30,7 +30,7 @@ pub(crate) mod kind {
 }
 
 /// Tables with conditional writes get no plain writes.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "CREATE TABLE IF NOT EXISTS journal (tenant blob, agg blob, kind tinyint, k blob, \
      seq bigint STATIC, fence bigint STATIC, att blob STATIC, chain blob STATIC, hdr blob STATIC, fmt int STATIC, \
      sealed bigint STATIC, lock blob STATIC, v blob, PRIMARY KEY ((tenant, agg), kind, k))",
@@ -53,6 +53,8 @@ const TABLES: [&str; 12] = [
     "CREATE TABLE IF NOT EXISTS keyptr (tenant blob, hash blob, agg blob, PRIMARY KEY ((tenant, hash), agg))",
     "CREATE TABLE IF NOT EXISTS agg (tenant blob, agg blob, PRIMARY KEY (tenant, agg))",
     "CREATE TABLE IF NOT EXISTS tenant (one tinyint, tenant blob, PRIMARY KEY (one, tenant))",
+    // What the processes of a service keep together beside its journals; written once.
+    "CREATE TABLE IF NOT EXISTS kept (name blob PRIMARY KEY, value blob)",
     "CREATE TABLE IF NOT EXISTS version (one tinyint PRIMARY KEY, version int)",
 ];
 
@@ -165,6 +167,9 @@ statements! {
     // The same, for records that are final: they end by themselves.
     GroupFirstFor Conditionally "UPDATE grp USING TTL ? SET state=?, members=? WHERE tenant=? AND gid=? IF state=null";
     GroupNextFor Conditionally "UPDATE grp USING TTL ? SET state=?, members=? WHERE tenant=? AND gid=? IF state=?";
+
+    Kept Serially "SELECT value FROM kept WHERE name=?";
+    Keep Conditionally "INSERT INTO kept (name, value) VALUES (?, ?) IF NOT EXISTS";
 
     PutKeyPointer AsWrite "INSERT INTO keyptr (tenant, hash, agg) VALUES (?, ?, ?) USING TTL ?";
     KeyPointers AtQuorum "SELECT agg FROM keyptr WHERE tenant=? AND hash=?";

@@ -111,6 +111,23 @@ impl CqlStore {
         Ok(CqlStore { db, moved: Recent::new(MOVED_MAX), listed: Recent::new(TENANTS_MAX) })
     }
 
+    /// Reads what the processes of the service keep under a name, beside its journals.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn kept(&self, name: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let rows = self.db.read::<(Option<Vec<u8>>,)>(Statement::Kept, vec![blob(name)]).await?;
+        Ok(rows.into_iter().next().and_then(|(value,)| value).map(Bytes::from))
+    }
+
+    /// Keeps a value under a name, for good. False if there is one already.
+    ///
+    /// # Errors
+    /// When the database does not answer: it may have been kept.
+    pub async fn keep(&self, name: &[u8], value: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.db.decide((Statement::Keep, vec![blob(name), blob(value)])).await?.applied)
+    }
+
     pub(crate) async fn statics(
         &self,
         tenant: TenantId,

@@ -80,6 +80,26 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Pieces<B> {
 #[derive(Clone)]
 pub(crate) struct Whole(VecDeque<Bytes>);
 
+/// Bytes before a message of gRPC: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+
+impl Whole {
+    /// The one message of it; `None` if it is compressed, or anything else.
+    pub(crate) fn message(&self) -> Option<Bytes> {
+        let mut all = match self.0.len() {
+            1 => self.0[0].clone(),
+            _ => Bytes::from(self.0.iter().flatten().copied().collect::<Vec<u8>>()),
+        };
+        if all.len() < PREFIX_BYTES {
+            return None;
+        }
+        let prefix = all.split_to(PREFIX_BYTES);
+        let [compressed, length @ ..] = *prefix.first_chunk::<PREFIX_BYTES>()?;
+        let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
+        (compressed == 0 && length == all.len()).then_some(all)
+    }
+}
+
 impl Body for Whole {
     type Data = Bytes;
     type Error = std::convert::Infallible;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, Request, Response, Uri};
 use hyper::body::Incoming;
 use rpc::header::{IDEMPOTENCY_KEY, name};
 use tokio::time::Instant;
@@ -51,6 +52,20 @@ struct Outgoing {
     body: Payload,
     /// Until when; `None` for one that answers bit by bit and has no limit of its own.
     deadline: Option<Instant>,
+}
+
+impl Outgoing {
+    /// What calls for the same aggregate have in common: said by the caller, or the name of the aggregate that the
+    /// contract finds in the request.
+    fn route(&self) -> Option<Bytes> {
+        if let Some(said) = self.headers.get(name::ROUTE) {
+            return Some(Bytes::copy_from_slice(said.as_bytes()));
+        }
+        let rule = proto::rules().get(self.path.as_ref()?.path())?;
+        let (false, Payload::Whole(body)) = (rule.aggregate.is_empty(), &self.body) else { return None };
+        let message = body.message()?;
+        rule.aggregate_of(&message).map(Bytes::copy_from_slice)
+    }
 }
 
 enum Payload {
@@ -120,8 +135,8 @@ pub(crate) async fn call(role: Arc<Role>, limits: Limits, request: Request<Body>
 
 /// Sends a request until it is answered, or must not be sent again.
 async fn send(role: &Arc<Role>, mut request: Outgoing) -> Result<Response<Body>, Failure> {
-    let route = request.headers.get(name::ROUTE).cloned();
-    let route = route.as_ref().map(HeaderValue::as_bytes);
+    let route = if role.is_hashed() { request.route() } else { None };
+    let route = route.as_deref();
     let may_repeat = request.may_repeat();
     // Asked already, and found to be away.
     let (mut tried, mut failed) = (Vec::<SocketAddr>::new(), Vec::<SocketAddr>::new());

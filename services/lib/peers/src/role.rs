@@ -245,6 +245,11 @@ impl Role {
         }
     }
 
+    /// Whether calls with the same route go to the same process.
+    pub(crate) fn is_hashed(&self) -> bool {
+        self.hash.is_some()
+    }
+
     /// The process that gets a call with such a route: one that is connected if there is one, none of `tried` unless
     /// there is no other, none of `failed` at all.
     pub(crate) fn choose(
