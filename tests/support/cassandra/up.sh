@@ -4,7 +4,8 @@
 #   FOLDER   where the node keeps its data; one that exists is opened again
 #   ADDRESS  a loopback address of its own, such as 127.0.7.1: ports are 7000 and 9042 there
 #   SEED     the address of the first node of its cluster
-# HEAP_MB (640) is its heap. FLUSH_SCHEMA=false makes tables quickly, for a node that is never started again.
+# HEAP_MB (640) is its heap, TIMEOUT_S (2) the seconds after which it gives up on a statement.
+# FLUSH_SCHEMA=false makes tables quickly, for a node that is never started again.
 set -euo pipefail
 jars=$1 node=$2 address=$3 seed=$4
 mkdir -p "$node"
@@ -30,6 +31,9 @@ paxos_variant: v2
 paxos_state_purging: repaired
 start_native_transport: true
 auto_snapshot: false
+read_request_timeout: ${TIMEOUT_S:-2}s
+write_request_timeout: ${TIMEOUT_S:-2}s
+cas_contention_timeout: ${TIMEOUT_S:-2}s
 YAML
 cat > "$node/logback.xml" <<'XML'
 <configuration>

@@ -17,6 +17,9 @@ const PORT: u16 = 9042;
 /// A node answers after a few seconds, later on a machine that is busy.
 const START_MAX: Duration = Duration::from_secs(180);
 
+/// How long the node that nobody harms may take for a statement.
+const PATIENT: Duration = Duration::from_secs(20);
+
 /// One node: a process group of its own.
 struct Node {
     address: Ipv4Addr,
@@ -89,6 +92,10 @@ impl Node {
         command.args([jars, self.folder.to_str().expect("a path")]);
         command.args([self.address.to_string(), self.seed.to_string()]);
         command.env("FLUSH_SCHEMA", again.to_string());
+        if !again {
+            // No fault is meant here, and a machine that is busy is none.
+            command.env("TIMEOUT_S", PATIENT.as_secs().to_string());
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log).process_group(0);
         die_with_parent(&mut command);
         self.process = Some(command.spawn().expect("a node starts"));
@@ -189,7 +196,11 @@ impl Cluster {
 
     pub(crate) fn config(&self, keyspace: &str) -> Config {
         let contact_points = self.addresses.iter().map(|address| format!("{address}:{PORT}")).collect();
-        Config::new(contact_points, keyspace, DATACENTER)
+        let config = Config::new(contact_points, keyspace, DATACENTER);
+        match self.nodes.len() {
+            1 => Config { request_timeout: PATIENT + Duration::from_secs(1), ..config },
+            _ => config,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod cluster;
 mod contracts;
 mod faults;
 mod opening;
+mod tables;
 mod tally;
 
 use std::sync::OnceLock;
