@@ -142,6 +142,19 @@ impl Db {
         Ok(())
     }
 
+    /// Writes rows of one partition at once where repeating is harmless.
+    pub(crate) async fn write_batch(&self, rows: Vec<Bound>) -> Result<(), StoreError> {
+        let mut batch = Batch::new(BatchType::Unlogged);
+        batch.set_is_idempotent(true);
+        let mut values = Vec::with_capacity(rows.len());
+        for (statement, row) in rows {
+            batch.append_statement(self.prepared(statement, &[Sent::AsWrite]).clone());
+            values.push(row);
+        }
+        self.session.batch(&batch, values).await.map_err(away)?;
+        Ok(())
+    }
+
     /// Writes under a condition.
     pub(crate) async fn decide(&self, condition: Bound) -> Result<Decided, StoreError> {
         let prepared = self.prepared(condition.0, &[Sent::Conditionally]);

@@ -15,6 +15,9 @@ use crate::store::{AT_ONCE, Answer, CqlStore, Moved, joined, pair};
 
 /// Fences that others raise while one is raised.
 const ROUNDS_MAX: usize = 16;
+/// Index rows that are written in one batch, and their bytes, unless one row alone has more.
+const ROWS_AT_ONCE: usize = 64;
+const BYTES_AT_ONCE: usize = 32 * 1024;
 
 type LeaseRow = (Option<i64>, Option<i64>, Option<i64>, Option<Vec<u8>>);
 type ClaimedRow = (Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>, Option<Vec<u8>>);
@@ -173,17 +176,26 @@ impl CqlStore {
                 rows.insert((change.index, change.key), (seq, change.value));
             }
         }
-        let write = |((index, key), (seq, value)): ((u16, bytes::Bytes), (Seq, Option<bytes::Bytes>))| {
-            let (of, at, index) = (blob(tenant.as_bytes()), blob(aggregate.as_bytes()), int(index));
-            match value {
-                Some(value) => {
-                    let values = vec![of, index, blob(key), at, blob(value), bigint(seq)];
-                    self.db.write(Statement::PutIndex, values)
-                }
-                None => self.db.write(Statement::RemoveIndex, vec![bigint(seq), of, index, blob(key), at]),
+        // The rows of one index are in one partition, and in order here.
+        let (mut batches, mut index_before, mut bytes) = (Vec::<Vec<Bound>>::new(), None, 0);
+        for ((index, key), (seq, value)) in rows {
+            let size = key.len() + value.as_ref().map_or(0, bytes::Bytes::len);
+            let full = batches.last().is_none_or(|batch| batch.len() == ROWS_AT_ONCE);
+            if full || index_before != Some(index) || bytes + size > BYTES_AT_ONCE {
+                batches.push(Vec::new());
+                bytes = 0;
             }
-        };
-        let written: Vec<_> = rows.into_iter().map(write).collect();
+            (index_before, bytes) = (Some(index), bytes + size);
+            let (of, at, index) = (blob(tenant.as_bytes()), blob(aggregate.as_bytes()), int(index));
+            let row = match value {
+                Some(value) => {
+                    (Statement::PutIndex, vec![of, index, blob(key), at, blob(value), bigint(seq)])
+                }
+                None => (Statement::RemoveIndex, vec![bigint(seq), of, index, blob(key), at]),
+            };
+            batches.last_mut().expect("one was begun").push(row);
+        }
+        let written: Vec<_> = batches.into_iter().map(|batch| self.db.write_batch(batch)).collect();
         stream::iter(written).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         let removed = self.moved.get(&place).unwrap_or_default().removed;
         self.moved.insert(place, Moved { upto: last, removed });

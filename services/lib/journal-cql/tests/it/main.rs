@@ -3,6 +3,7 @@
 mod cluster;
 mod contracts;
 mod faults;
+mod measure;
 mod opening;
 mod tables;
 mod tally;
