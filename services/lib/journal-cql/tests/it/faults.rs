@@ -5,11 +5,13 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use journal::store::{Commit, Outcome, Refusal, Store, StoreError};
 use journal_cql::Config;
 
 use crate::cluster::Cluster;
 use crate::keyspace;
-use crate::tally::{Ledger, Process};
+use crate::tally::{Ledger, Process, TENANT, aggregate};
 
 /// How long writes may stand still when one node of three goes away.
 const RESUME_MAX: Duration = Duration::from_secs(10);
@@ -81,6 +83,15 @@ impl Load {
     }
 }
 
+/// An aggregate that the load leaves alone.
+const LONELY: u8 = 9;
+
+/// One entry there.
+fn one(expect: u64) -> Commit {
+    let entry = Bytes::from_static(b"entry");
+    Commit { aggregate: aggregate(LONELY), ..crate::tables::commit(expect, vec![entry]) }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_of_three_is_killed() {
     let nodes = three_nodes().await;
@@ -120,8 +131,11 @@ async fn one_node_of_three_is_paused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_of_three_are_away() {
     let nodes = three_nodes().await;
-    let load = Load::start(&keyspace(&nodes).await).await;
+    let config = keyspace(&nodes).await;
+    let store = crate::store(&config).await;
+    let load = Load::start(&config).await;
     load.some_more().await;
+    assert_eq!(store.commit(vec![one(0)]).await, Outcome::Applied);
     tokio::task::block_in_place(|| {
         nodes.pause(1);
         nodes.kill(2);
@@ -131,10 +145,26 @@ async fn two_nodes_of_three_are_away() {
     let from = Instant::now();
     tokio::time::sleep(pause()).await;
     assert_eq!(load.ledger.since(from), 0, "acknowledged by one node of three");
+    // Nobody knows what becomes of a commit, and nobody says that he does.
+    for _ in 0..2 {
+        let outcome = store.commit(vec![one(1)]).await;
+        assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+        let head = store.head(TENANT, aggregate(LONELY)).await;
+        assert!(matches!(head, Err(StoreError::Unavailable(_))), "{head:?}");
+    }
     let back = Instant::now();
     nodes.go_on(1);
     let resumed = load.ledger.next(RESUME_MAX).await;
     eprintln!("resumed after {resumed:?}");
+    let (decided, since) = (|outcome: &Outcome| !matches!(outcome, Outcome::Unknown(_)), Instant::now());
+    let mut outcome = store.commit(vec![one(1)]).await;
+    while !decided(&outcome) {
+        assert!(since.elapsed() < RESUME_MAX, "{outcome:?}");
+        outcome = store.commit(vec![one(1)]).await;
+    }
+    let moved = Outcome::Refused(Refusal::Moved { at: 0, current: 2 });
+    assert!(outcome == Outcome::Applied || outcome == moved, "{outcome:?}");
+    assert_eq!(store.head(TENANT, aggregate(LONELY)).await.expect("head").map(|head| head.seq), Some(2));
     load.some_more().await;
     tokio::task::block_in_place(|| nodes.restore());
     load.some_more().await;

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use journal::Order;
 use journal::group::Grouping;
+use journal::seal::{Sealing, Sizes};
 use journal::store::{AttemptId, Chain, Commit, Head, IndexChange, NO_BUCKET, Outcome, Refusal, Seq, Store};
 use journal_cql::{COMMIT_BYTES_MAX, COMMIT_ROWS_MAX};
 
-use crate::tally::{TENANT, aggregate};
+use crate::tally::{Ledger, Process, TENANT, aggregate};
 use crate::{drop_keyspace, keyspace, one_node, session, store};
 
-fn commit(expect: Seq, entries: Vec<Bytes>) -> Commit {
+/// A commit of entries to aggregate 1.
+pub(crate) fn commit(expect: Seq, entries: Vec<Bytes>) -> Commit {
     let seq = expect + entries.len() as Seq;
     let (attempt, chain) = (AttemptId([seq.to_be_bytes()[7]; 16]), Chain::default());
     Commit {
@@ -96,5 +99,27 @@ async fn a_commit_that_is_too_large_is_refused() {
     let order = journal::Order::Ascending;
     let entries = store.entries(TENANT, aggregate(1), 1, Seq::MAX, order, usize::MAX).await.expect("entries");
     assert!((1..=seq).eq(entries.iter().map(|(seq, _)| *seq)));
+    drop_keyspace(&config).await;
+}
+
+/// Old entries become segments, and are read as before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sealed_entries_are_read_through_their_segments() {
+    let node = tokio::task::block_in_place(one_node);
+    let config = keyspace(node).await;
+    Ledger::default().write(&Process::start(&config).await, 0, &[1], 20).await;
+    let store = Arc::new(store(&config).await);
+    let sealing = Sealing::new(Arc::clone(&store) as _, Sizes { segment: 4, tail: 6 });
+    let read = async |store: &dyn Store, order| {
+        store.entries(TENANT, aggregate(1), 1, Seq::MAX, order, usize::MAX).await.expect("entries")
+    };
+    let before = read(&*store, Order::Ascending).await;
+    assert_eq!(before.len(), 20);
+    assert_eq!(sealing.seal(TENANT, aggregate(1)).await, Ok(16));
+    assert_eq!(read(&*store, Order::Ascending).await, before[16..]);
+    assert_eq!(read(&sealing, Order::Ascending).await, before);
+    let mut backwards = read(&sealing, Order::Descending).await;
+    backwards.reverse();
+    assert_eq!(backwards, before);
     drop_keyspace(&config).await;
 }
