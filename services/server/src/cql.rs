@@ -85,13 +85,11 @@ struct Keys {
 impl Keys {
     /// Asks the database from a thread that may block.
     fn ask<T>(&self, question: impl Future<Output = Result<T, journal::StoreError>>) -> Result<T, String> {
-        tokio::task::block_in_place(|| {
-            let answer = self.runtime.block_on(async { tokio::time::timeout(KEYS_WITHIN, question).await });
-            match answer {
-                Ok(answer) => answer.map_err(|error| error.to_string()),
-                Err(_) => Err("the database does not answer".to_owned()),
-            }
-        })
+        let answer = self.runtime.block_on(async { tokio::time::timeout(KEYS_WITHIN, question).await });
+        match answer {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err("the database does not answer".to_owned()),
+        }
     }
 }
 
@@ -103,6 +101,11 @@ impl KeyTable for Keys {
 
     fn insert(&self, tenant: TenantId, text: &str) -> Result<bool, String> {
         self.ask(self.store.keep(tenant.as_bytes(), text.as_bytes()))
+    }
+
+    /// This thread leaves its tasks to another one: the answer of the database is among them.
+    fn blocking(&self, work: &mut dyn FnMut()) {
+        tokio::task::block_in_place(work);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::Error;
 /// Longest name of a keyspace, on both databases.
 const KEYSPACE_CHARS_MAX: usize = 48;
 /// Between two signs of life that a node is asked for, and how long it may take: a node that hangs is left by then.
-const KEEPALIVE: Duration = Duration::from_secs(1);
+const KEEPALIVE: Duration = Duration::from_secs(2);
 const KEEPALIVE_MAX: Duration = Duration::from_secs(2);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Between two looks whether all nodes know a table that was made.

@@ -102,7 +102,7 @@ impl Db {
         let mut prepared = Vec::with_capacity(STATEMENTS.len());
         for (at, (statement, sent, text)) in STATEMENTS.iter().enumerate() {
             assert_eq!(at, *statement as usize, "statements are listed in their order");
-            let mut one = session.prepare(*text).await?;
+            let mut one = session.prepare(qualified(text, keyspace)).await?;
             one.set_page_size(PAGE_ROWS);
             match sent {
                 Sent::Serially => {
@@ -178,6 +178,13 @@ impl Db {
         }
         decided(self.session.batch(&batch, values).await)
     }
+}
+
+/// The statement with the keyspace before its table: what a database prepared without it, it cannot prepare again
+/// by itself when it was started anew.
+fn qualified(text: &str, keyspace: &str) -> String {
+    let verbs = ["FROM ", "INTO ", "UPDATE "];
+    verbs.iter().fold(text.to_owned(), |text, verb| text.replace(verb, &format!("{verb}{keyspace}.")))
 }
 
 /// Reads every row of the answer by name: ScyllaDB answers one for each statement of a batch, Cassandra fewer, with

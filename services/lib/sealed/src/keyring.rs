@@ -70,6 +70,11 @@ pub trait KeyTable: Send + Sync + 'static {
 
     /// Keeps the first keys of a tenant. False if it has some: another process was faster.
     fn insert(&self, tenant: TenantId, text: &str) -> Result<bool, String>;
+
+    /// Does what may block, or wait for another that blocks: what the answers depend on must go on meanwhile.
+    fn blocking(&self, work: &mut dyn FnMut()) {
+        work();
+    }
 }
 
 /// Where keys are kept.
@@ -95,6 +100,8 @@ pub struct Keyring {
     known: Recent<TenantId, Known>,
     /// Whoever reads or changes files holds it.
     kept: Mutex<Kept>,
+    /// Where they are, if that is no file.
+    table: Option<Arc<dyn KeyTable>>,
 }
 
 struct Kept {
@@ -157,7 +164,23 @@ impl Keyring {
     }
 
     fn over(root: Root, place: Place) -> Keyring {
-        Keyring { known: Recent::new(TENANTS_MAX), kept: Mutex::new(Kept { root, place }) }
+        let table = match &place {
+            Place::Table(table) => Some(Arc::clone(table)),
+            Place::Files { .. } | Place::Memory(_) => None,
+        };
+        Keyring { known: Recent::new(TENANTS_MAX), kept: Mutex::new(Kept { root, place }), table }
+    }
+
+    /// Does something with what is kept, which others wait for.
+    fn with<T>(&self, work: impl FnOnce(&mut Kept) -> T) -> T {
+        let Some(table) = &self.table else { return work(&mut self.kept.lock()) };
+        let (mut work, mut done) = (Some(work), None);
+        table.blocking(&mut || {
+            if let Some(work) = work.take() {
+                done = Some(work(&mut self.kept.lock()));
+            }
+        });
+        done.expect("work is done once")
     }
 
     /// Name of the root key.
@@ -173,7 +196,7 @@ impl Keyring {
         match self.known.get(&tenant) {
             Some(Known::Keys(keys)) => Ok(Some(keys)),
             Some(Known::Destroyed) => Err(KeyError::Destroyed),
-            None => self.load(tenant, &self.kept.lock()),
+            None => self.with(|kept| self.load(tenant, kept)),
         }
     }
 
@@ -183,8 +206,11 @@ impl Keyring {
     /// # Errors
     /// [`KeyError`].
     pub fn of_new(&self, tenant: TenantId) -> Result<Arc<TenantKeys>, KeyError> {
-        let mut kept = self.kept.lock();
-        if let Some(keys) = self.load(tenant, &kept)? {
+        self.with(|kept| self.first(tenant, kept))
+    }
+
+    fn first(&self, tenant: TenantId, kept: &mut Kept) -> Result<Arc<TenantKeys>, KeyError> {
+        if let Some(keys) = self.load(tenant, kept)? {
             return Ok(keys);
         }
         let wrapping = kept.root.wrapping_key(tenant).ok_or(KeyError::Destroyed)?;
@@ -193,7 +219,7 @@ impl Keyring {
         let lookup = wrap(tenant, &wrapping, LOOKUP, &lookup, random(&path)?);
         let wrapped = Wrapped::new(kept.root.id(), lookup, first.wrapped(tenant, &wrapping, random(&path)?));
         kept.write_first(tenant, wrapped)?;
-        self.load(tenant, &kept)?.ok_or(KeyError::Missing)
+        self.load(tenant, kept)?.ok_or(KeyError::Missing)
     }
 
     /// Makes a new version of a tenant's key: what is written from now on is sealed with it, what is there opens as
@@ -239,7 +265,7 @@ impl Keyring {
     pub fn is_destroyed(&self, tenant: TenantId) -> bool {
         match self.known.get(&tenant) {
             Some(known) => matches!(known, Known::Destroyed),
-            None => self.kept.lock().root.is_destroyed(tenant),
+            None => self.with(|kept| kept.root.is_destroyed(tenant)),
         }
     }
 
