@@ -23,6 +23,5 @@ mod keys;
 mod observed;
 mod operator_access;
 mod process;
-mod roles;
 mod serve;
 mod verify;

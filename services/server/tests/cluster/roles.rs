@@ -1,127 +1,16 @@
 //! One real process per role, each with its own folder, on addresses of this machine that nobody else uses.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::atomic::{AtomicU16, Ordering};
+use serde_json::json;
+use tempfile::tempdir;
 
-use serde_json::{Value, json};
-use tempfile::{TempDir, tempdir};
-
+use crate::cluster::Cluster;
 use crate::http::Http;
-use crate::process::{Finished, PATIENCE, Process, command, run, wait_until};
-
-const ROLES: [&str; 5] = ["tenant", "catalog", "stock", "audit", "gateway"];
-
-/// A cluster of one process per role.
-struct Cluster {
-    folder: TempDir,
-    /// The host part of all its addresses: 127.x.y.z.
-    host: String,
-    processes: BTreeMap<&'static str, Process>,
-    key: String,
-}
-
-/// An address that no other test has: by process and by number.
-fn host() -> String {
-    static NEXT: AtomicU16 = AtomicU16::new(1);
-    let (process, test) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    format!("127.{}.{}.{}", 1 + process / 256 % 250, process % 256, test)
-}
-
-impl Cluster {
-    fn start() -> Cluster {
-        let folder = tempdir().unwrap();
-        std::fs::write(folder.path().join("context-key"), "a secret of this cluster that is long enough")
-            .unwrap();
-        let mut cluster = Cluster { folder, host: host(), processes: BTreeMap::new(), key: String::new() };
-        for role in ROLES {
-            cluster.configure(role);
-            cluster.begin(role);
-        }
-        let args =
-            ["init", "--data", "tenant", "--name", "Muster GmbH", "--country", "DE", "--currency", "EUR"];
-        let made = run(cluster.path(), args.into_iter().chain(["--json"])).json();
-        cluster.key = made["apiKey"].as_str().unwrap().to_owned();
-        cluster
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn configure(&self, role: &str) {
-        let host = &self.host;
-        let port = |role: &str| 7000 + ROLES.iter().position(|other| *other == role).unwrap();
-        let others = ROLES[..4].iter().map(|other| format!("{other} = ['{host}:{}']\n", port(other)));
-        let text = format!(
-            "[process]\nlisten = '{host}:{}'\ncontext_keys = ['context-key']\nlinger_ms = 200\ndrain_ms = 10000\n\
-             [cluster.services]\n{}",
-            port(role),
-            others.collect::<String>()
-        );
-        std::fs::write(self.path().join(format!("{role}.toml")), text).unwrap();
-    }
-
-    /// Starts a role and waits until it is ready.
-    fn begin(&mut self, role: &'static str) {
-        let (config, listen) = (format!("{role}.toml"), format!("{}:8080", self.host));
-        let args = ["serve", role, "--data", role, "--config", &config, "--listen", &listen, "--json"];
-        let process = Process::spawn(command(self.path(), args));
-        let line = process.line(PATIENCE).unwrap_or_else(|| panic!("{role} is not ready"));
-        let line: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(line["roles"], json!([role]));
-        self.processes.insert(role, process);
-    }
-
-    fn kill(&mut self, role: &str) {
-        self.processes.remove(role).unwrap().kill();
-    }
-
-    fn terminate(&mut self, role: &str) -> Finished {
-        let process = self.processes.remove(role).unwrap();
-        process.terminate();
-        process.finish()
-    }
-
-    fn http(&self) -> Http {
-        Http::new(&format!("http://{}:8080", self.host), &self.key)
-    }
-
-    /// Posts a receipt of one piece; the status and the answer.
-    fn receive(&self, variant: &str, location: &str, number: usize) -> (u16, Value) {
-        let body = json!({
-            "kind": "purchase.receipt", "variantId": variant, "locationId": location, "quantity": "1",
-            "unitCost": {"amount": "2", "currency": "EUR"},
-            "source": {"type": "goods_receipt", "id": "R", "lineId": number.to_string()},
-        });
-        self.http().send("POST", "/v1/movements", &format!("receipt-{number}"), Some(&body)).unwrap()
-    }
-
-    /// Waits until the audit log has everything.
-    fn audited(&self) {
-        wait_until("the audit log is complete", || {
-            let found = self.http().get("/v1/auditLog/completeness");
-            // Reading it may be an entry of the log's own.
-            found["gaps"].as_array().unwrap().iter().all(|gap| gap["service"] == "audit")
-        });
-    }
-
-    /// Ends all of it, and verifies every folder.
-    fn stop(mut self) {
-        for role in ROLES.iter().rev() {
-            let finished = self.terminate(role);
-            assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), ""), "{role}: {finished:?}");
-        }
-        for role in &ROLES[..4] {
-            run(self.path(), ["verify", "--data", role]).ok();
-        }
-    }
-}
+use crate::process::{run, wait_until};
 
 /// A story over five processes: what one of them makes, the others see, and the log has all of it.
 #[test]
 fn a_cluster_of_roles_does_what_one_process_does() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::own();
     let mut http = cluster.http();
     let (variant, location) = (http.product("MUG"), http.location("MAIN"));
     assert_eq!(cluster.receive(&variant, &location, 1).0, 201);
@@ -141,7 +30,7 @@ fn a_cluster_of_roles_does_what_one_process_does() {
     assert!(has("catalog.product.created") && has("stock.movement.posted"), "{actions:?}");
     // Who is refused by the guard of another process is in the log, too.
     let key = http.post("/v1/apiKeys", "viewer", &json!({"name": "v", "role": "viewer"}));
-    let mut viewer = Http::new(&format!("http://{}:8080", cluster.host), key["secret"].as_str().unwrap());
+    let mut viewer = Http::new(&cluster.url("gateway"), key["secret"].as_str().unwrap());
     let (status, _) = viewer.send("POST", "/v1/movements", "x", Some(&sale("1"))).unwrap();
     assert_eq!(status, 403);
     wait_until("the refusal is in the log", || {
@@ -157,7 +46,7 @@ fn a_cluster_of_roles_does_what_one_process_does() {
 /// repeated request has no second effect.
 #[test]
 fn a_role_that_dies_loses_nothing() {
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::own();
     let mut http = cluster.http();
     let (variant, location) = (http.product("MUG"), http.location("MAIN"));
     for (round, role) in ["stock", "catalog", "tenant", "audit"].into_iter().enumerate() {
@@ -215,7 +104,7 @@ fn settings_that_cannot_work_are_refused() {
 /// A folder stays with the roles that made it, and what needs all services says so.
 #[test]
 fn a_folder_stays_with_its_roles() {
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::own();
     let path = cluster.path().to_owned();
     cluster.terminate("stock");
     let refused = |args: &[&str]| run(&path, args).refused(64).to_owned();
@@ -232,7 +121,9 @@ fn a_folder_stays_with_its_roles() {
     let whole = tempdir().unwrap();
     run(whole.path(), ["init", "--data", "all", "--name", "A", "--country", "DE", "--currency", "EUR"]).ok();
     std::fs::copy(path.join("stock.toml"), whole.path().join("stock.toml")).unwrap();
-    std::fs::copy(path.join("context-key"), whole.path().join("context-key")).unwrap();
+    std::fs::create_dir(whole.path().join("secrets")).unwrap();
+    let key = "secrets/context-key";
+    std::fs::copy(path.join(key), whole.path().join(key)).unwrap();
     let message = run(whole.path(), ["serve", "stock", "--data", "all", "--config", "stock.toml"]);
     assert!(message.refused(64).contains("all services"), "{message:?}");
     cluster.begin("stock");
