@@ -97,7 +97,8 @@ impl App {
         let mut key = KeyHash([0; 9]);
         self.random(&mut key.0);
         let actor = Actor { kind: rpc::ActorKind::System.name().to_owned(), id: records::SERVICE.to_owned() };
-        let meta = Meta { actor, key, fingerprint: [0; 16], keep: Keep::No, request_id: String::new() };
+        let request_id = String::new();
+        let meta = Meta { actor, key, fingerprint: [0; 16], keep: Keep::No, request_id, trace: None };
         Request { command, meta }
     }
 

@@ -164,6 +164,7 @@ impl Aggregate for Log {
     type Event = Event;
     type Error = Moved;
 
+    const SERVICE: &'static str = "audit";
     const KIND: u8 = KIND_LOG;
     const FORMAT: u8 = 1;
 
@@ -275,6 +276,7 @@ impl Aggregate for Accesses {
     type Event = Access;
     type Error = std::convert::Infallible;
 
+    const SERVICE: &'static str = "audit";
     const KIND: u8 = KIND_ACCESSES;
     const FORMAT: u8 = 1;
 

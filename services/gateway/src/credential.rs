@@ -15,6 +15,7 @@ use rpc::{
 };
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use telemetry::http::{Denied, denied};
 use tonic_types::StatusExt as _;
 
 use crate::Error;
@@ -169,7 +170,10 @@ impl Credentials {
         headers: &HeaderMap,
         rule: &'static MethodRule,
     ) -> Result<Arc<Known>, Error> {
-        let credential = bearer(headers).ok_or(Refused::Unauthenticated)?;
+        let Some(credential) = bearer(headers) else {
+            denied(Denied::Credential);
+            return Err(Refused::Unauthenticated.into());
+        };
         self.check_credential(credential, peer, headers, rule).await
     }
 
@@ -191,8 +195,13 @@ impl Credentials {
             None => {
                 let known = match self.ask(credential, peer, business, now).await {
                     Err(Error::UnknownBusiness) => {
+                        denied(Denied::Business);
                         self.note_unknown_business(credential, peer, rule, now).await;
                         return Err(Error::UnknownBusiness);
+                    }
+                    Err(Error::Refused(refused)) => {
+                        denied(Denied::Credential);
+                        return Err(refused.into());
                     }
                     answered => Arc::new(answered?),
                 };

@@ -20,16 +20,21 @@ mod trace;
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
+use telemetry::Class;
+use telemetry::http::Kind;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::body::Body;
+use tonic_types::StatusExt as _;
 use transcode::Catalogue;
 
 use credential::Credentials;
@@ -130,28 +135,77 @@ impl Gateway {
         self.0.places.shed()
     }
 
+    /// Requests that may be here at the same time, and of those the ones in service, for metrics.
+    pub fn limits(&self) -> (usize, usize) {
+        (self.0.config.requests_max, self.0.config.serving_max.max(1))
+    }
+
     /// Answers one request that came from `peer`.
     pub async fn handle<B>(&self, peer: IpAddr, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let begun = Instant::now();
+        let mut trace = self.0.traces.begin(request.method(), request.headers());
+        // Pinned here: passed on by value, it would be in this future twice.
+        let (kind, class, mut response) = {
+            let answer = pin!(self.answer(peer, request, &trace));
+            runtime::scope::within(trace.scope(), answer).await
+        };
+        trace.mark(response.headers_mut());
+        telemetry::http::answered(kind, class, begun.elapsed());
+        trace.end(kind, class, response.status());
+        response
+    }
+
+    async fn answer<B>(
+        &self,
+        peer: IpAddr,
+        request: Request<B>,
+        trace: &Trace,
+    ) -> (Kind, Class, Response<Body>)
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let inner = &*self.0;
-        let trace = inner.traces.begin(request.headers());
-        let mut response = if grpc::is_grpc(request.headers()) {
-            let answered = inner.guarded(&trace, inner.grpc(peer, request, &trace)).await;
-            answered.unwrap_or_else(|error| rpc::status(error).into_http())
+        if grpc::is_grpc(request.headers()) {
+            let answered = inner.guarded(trace, inner.grpc(peer, request, trace)).await;
+            let response = answered.unwrap_or_else(|error| rpc::status(error).into_http());
+            let class = Class::of_grpc(response.headers());
+            if class == Class::Server
+                && let Some(status) = Status::from_header_map(response.headers())
+            {
+                let code =
+                    problem::Code::from_grpc(status.code().into()).map_or("UNKNOWN", |code| code.name());
+                let info = status.get_details_error_info();
+                tell_failure(trace, code, info.as_ref().map_or("", |info| &info.reason));
+            }
+            (Kind::Grpc, class, response)
         } else if let Some(page) = inner.pages.find(&request, inner.ready.load(Ordering::Acquire)) {
-            page
+            (Kind::Page, Class::of_http(page.status()), page)
         } else {
             let instance = request.uri().path().to_owned();
             let is_head = request.method() == Method::HEAD;
-            let answered = inner.guarded(&trace, Box::pin(inner.rest(peer, request, &trace))).await;
-            let response = answered.unwrap_or_else(|problem| inner.problem(&problem, &instance, &trace));
-            if is_head { without_body(response) } else { response }
-        };
-        trace.mark(response.headers_mut());
-        response
+            let answered = inner.guarded(trace, Box::pin(inner.rest(peer, request, trace))).await;
+            let response = answered.unwrap_or_else(|problem| {
+                if problem.status >= 500 {
+                    tell_failure(trace, problem.code, &problem.reason);
+                }
+                inner.problem(&problem, &instance, trace)
+            });
+            let response = if is_head { without_body(response) } else { response };
+            (Kind::Rest, Class::of_http(response.status()), response)
+        }
+    }
+}
+
+/// One line for each request that failed and is ours: what went wrong was logged where that was found. Of overload one
+/// line a second tells already.
+fn tell_failure(trace: &Trace, code: &str, reason: &str) {
+    if reason != "OVERLOADED" {
+        tracing::warn!(request.id = trace.request_id(), code, reason, "a request failed: {code} {reason}");
     }
 }
 
@@ -162,7 +216,10 @@ impl Inner {
         trace: &Trace,
         answer: impl Future<Output = Result<Response<Body>, E>>,
     ) -> Result<Response<Body>, E> {
-        let _entrance = self.entrance().ok_or(Error::Overloaded)?;
+        let _entrance = self.entrance().ok_or_else(|| {
+            telemetry::http::shed_at_door();
+            Error::Overloaded
+        })?;
         let answer = AssertUnwindSafe(tokio::time::timeout(self.deadline(), answer)).catch_unwind();
         match answer.await {
             Ok(Ok(answered)) => answered,

@@ -99,6 +99,7 @@ impl State {
 
     /// Counts a refused request, and says so in the log unless it was said a moment ago.
     fn tell(&mut self, who: Who) {
+        telemetry::http::shed_from_queue();
         self.shed += 1;
         self.shed_untold += 1;
         let now = Instant::now();

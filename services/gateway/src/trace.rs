@@ -2,9 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use rpc::header::name::{REQUEST_ID, TRACEPARENT};
+use runtime::scope::Scope;
+use telemetry::Class;
+use telemetry::http::Kind;
+use telemetry::trace::{Span, begins_sampled, sampled};
 
 /// Makes names that no other process makes.
 pub(crate) struct Traces {
@@ -16,6 +20,8 @@ pub(crate) struct Traces {
 pub(crate) struct Trace {
     request_id: HeaderValue,
     traceparent: HeaderValue,
+    /// If it is sampled.
+    span: Option<Box<Span>>,
 }
 
 impl Traces {
@@ -27,24 +33,36 @@ impl Traces {
         Ok(Traces { seed: u64::from_le_bytes(seed), count: AtomicU64::new(0) })
     }
 
-    /// Names a request; a trace that the client began goes on.
-    pub(crate) fn begin(&self, headers: &HeaderMap) -> Trace {
+    /// Names a request; a trace that the client began goes on. If somebody asks for traces and this one is sampled,
+    /// services are told of the span that begins here.
+    pub(crate) fn begin(&self, method: &Method, headers: &HeaderMap) -> Trace {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let given = headers.get(&TRACEPARENT).filter(|value| is_traceparent(value.as_bytes()));
+        let mut span = None;
         let traceparent = given.cloned().unwrap_or_else(|| {
             let [a, b, c] = [0, 1, 2].map(|lane| mix(self.seed ^ lane << 62, count));
             // All zeros would be no trace.
-            let mut text = *b"00-                                -                -01";
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&a.to_be_bytes());
+            id[8..].copy_from_slice(&(b | 1).to_be_bytes());
+            if begins_sampled(&id) {
+                span = Some(Box::new(Span::request(method, id, None)));
+            }
+            let mut text = *b"00-                                -                -00";
             for (at, number) in [(3, a), (19, b | 1), (36, c | 1)] {
                 write_hex(&mut text[at..at + 16], number);
             }
             visible(&text)
         });
+        if let Some(parent) = given.and_then(|given| sampled(given.as_bytes())) {
+            span = Some(Box::new(Span::request(method, parent.id, Some(parent.span))));
+        }
+        let traceparent = span.as_ref().map_or(traceparent, |span| span.header());
         let mut text = *b"req_                  ";
         write_hex(&mut text[4..12], self.seed >> 32);
         write_hex(&mut text[12..], count);
         let request_id = visible(&text);
-        Trace { request_id, traceparent }
+        Trace { request_id, traceparent, span }
     }
 }
 
@@ -52,6 +70,20 @@ impl Trace {
     /// `req_…`.
     pub(crate) fn request_id(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// What lines of the log say that are written for this request.
+    pub(crate) fn scope(&self) -> Option<Scope> {
+        Scope::of(self.traceparent.as_bytes(), "gateway")
+    }
+
+    /// The request was answered.
+    pub(crate) fn end(&mut self, kind: Kind, class: Class, status: StatusCode) {
+        if let Some(mut span) = self.span.take() {
+            span.set("kind", kind.name());
+            span.number("http.response.status_code", status.as_u16().into());
+            span.end(class);
+        }
     }
 
     /// 32 hexadecimal digits.
@@ -106,7 +138,8 @@ mod tests {
     #[test]
     fn every_request_has_a_name_of_its_own() {
         let traces = Traces::new().unwrap();
-        let (one, two) = (traces.begin(&HeaderMap::new()), traces.begin(&HeaderMap::new()));
+        let (one, two) =
+            (traces.begin(&Method::GET, &HeaderMap::new()), traces.begin(&Method::GET, &HeaderMap::new()));
         assert_ne!(one.request_id(), two.request_id());
         assert_ne!(one.trace_id(), two.trace_id());
         assert!(is_traceparent(one.traceparent.as_bytes()));
@@ -118,7 +151,7 @@ mod tests {
         let check = |text: &'static str, goes_on: bool| {
             let mut headers = HeaderMap::new();
             headers.insert(TRACEPARENT, HeaderValue::from_static(text));
-            let trace = Traces::new().unwrap().begin(&headers);
+            let trace = Traces::new().unwrap().begin(&Method::GET, &headers);
             assert_eq!(trace.traceparent == text, goes_on, "{text}");
         };
         check("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", true);

@@ -27,6 +27,7 @@ use audit::witness::Memory;
 use journal::SystemEnv;
 use journal_embedded::{EmbeddedStore, OpenError, Options};
 use sealed::{Keyring, SealedStore};
+use sha2::{Digest as _, Sha256};
 
 use crate::cli::{Failure, complain};
 use crate::keys::{self, Keys};
@@ -164,6 +165,11 @@ impl Stores {
             None => Stores::open(data, root_key, false, Which::All),
             Some(roles) => Stores::open(data, root_key, false, Which::Of(&roles)),
         }
+    }
+
+    /// Key of the hashes by which traces tell tenants apart: whoever reads traces cannot make them.
+    pub(crate) fn cell_key(&self) -> [u8; 32] {
+        Sha256::new().chain_update("telemetry tenant").chain_update(self.pepper).finalize().into()
     }
 
     /// The platform over these stores.

@@ -3,13 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use gateway::Gateway;
 use serde::Deserialize;
-use telemetry::{Admin, Health, State};
+use telemetry::export::Exporting;
+use telemetry::{Admin, Health, Sheet, Source, State, table};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::cli::Failure;
+
+/// The usual name of the setting `telemetry.otlp.endpoint`, which counts when that is absent. Source: OpenTelemetry, "OTLP Exporter
+/// Configuration".
+const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// Settings of the admin port.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -25,6 +31,7 @@ pub(crate) struct Observed {
     /// Ends the admin port, after everything else.
     end: CancellationToken,
     port: Option<(SocketAddr, JoinHandle<()>)>,
+    traces: Option<Exporting>,
 }
 
 impl Observed {
@@ -59,7 +66,29 @@ impl Observed {
             stop.cancelled().await;
             drained.set(State::Draining);
         });
-        Ok(Observed { health, end, port })
+        Ok(Observed { health, end, port, traces: None })
+    }
+
+    /// Tells of the public door too, where it is, and sends traces if the settings, or `OTEL_EXPORTER_OTLP_ENDPOINT`, say where to.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for settings that cannot be.
+    pub(crate) fn platform(
+        mut self,
+        gateway: Option<&Gateway>,
+        mut settings: telemetry::export::Settings,
+        cell_key: [u8; 32],
+    ) -> Result<Observed, Failure> {
+        if let Some(gateway) = gateway {
+            telemetry::metrics().add(Door(gateway.clone()));
+        }
+        if settings.otlp.endpoint.is_none() {
+            settings.otlp.endpoint =
+                std::env::var(OTLP_ENDPOINT).ok().filter(|endpoint| !endpoint.is_empty());
+        }
+        let exporting = telemetry::export::start(&settings, cell_key);
+        self.traces = exporting.map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok(self)
     }
 
     /// Where the admin port is.
@@ -74,9 +103,32 @@ impl Observed {
 
     /// Everything else has ended.
     pub(crate) async fn end(self) {
+        if let Some(traces) = self.traces {
+            traces.end().await;
+        }
         self.end.cancel();
         if let Some((_, port)) = self.port {
             let _ = port.await; // it ends by itself, or has panicked and said so
+        }
+    }
+}
+
+/// The public door, as metrics.
+struct Door(Gateway);
+
+impl Source for Door {
+    #[allow(clippy::cast_precision_loss)] // numbers of requests at the same time
+    #[allow(clippy::float_arithmetic)] // a share, for Prometheus
+    fn read(&self, sheet: &mut Sheet) {
+        let (serving, waiting) = self.0.serving_and_waiting();
+        let (requests_max, serving_max) = self.0.limits();
+        let in_flight = self.0.in_flight();
+        sheet.number(&table::HTTP_IN_FLIGHT, &[], in_flight as f64);
+        sheet.number(&table::HTTP_SERVING, &[], serving as f64);
+        sheet.number(&table::HTTP_WAITING, &[], waiting as f64);
+        let full = [("in_flight", in_flight, requests_max), ("serving", serving, serving_max)];
+        for (name, count, most) in full {
+            sheet.number(&table::SCALE_SIGNAL, &["gateway", name], count as f64 / most as f64);
         }
     }
 }

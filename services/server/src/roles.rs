@@ -196,6 +196,7 @@ pub(crate) async fn serve(args: &Serve, settings: Settings) -> Result<(), Failur
     };
     let wired = Wired::start(here, Some(elsewhere), &keys, Arc::new(SystemEnv)).map_err(Failure::Machine)?;
 
+    let observed = observed.platform(wired.gateway.as_ref(), settings.telemetry.clone(), cell_key(&keys))?;
     let admin = (!services.is_empty()).then(|| {
         let door = Door {
             source: None,
@@ -324,6 +325,14 @@ fn seed(file: &Path) -> Result<[u8; 32], Failure> {
     hash.update(b"cargo-pilot context key 1\0");
     hash.update(secret);
     Ok(hash.finalize().into())
+}
+
+/// What tenants are hashed with in traces: the same in all processes of the cluster.
+fn cell_key(keys: &ContextKeys) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"cargo-pilot cell key 1\0");
+    hash.update(keys.seed.unwrap_or_default());
+    hash.finalize().into()
 }
 
 /// The orderly end: others learn that this process ends while it still answers, then it takes no more.

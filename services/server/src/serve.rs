@@ -33,6 +33,7 @@ pub(crate) struct Settings {
     /// This process, for `serve ROLE …`.
     pub(crate) process: Process,
     pub(crate) admin: AdminSettings,
+    pub(crate) telemetry: telemetry::export::Settings,
 }
 
 /// What the storage engine tells of each of its files is for whoever asks for it.
@@ -68,6 +69,7 @@ async fn serve(args: &Serve, settings: Settings) -> Result<(), Failure> {
     let observed = Observed::start(args.admin_listen, &settings.admin, &stop).await?;
     let stores = Stores::open(data, args.root_key.as_deref(), args.accept_loss, Which::All)?;
     let platform = stores.platform(settings.gateway, settings.outbound)?;
+    let observed = observed.platform(Some(&platform.gateway), settings.telemetry, stores.cell_key())?;
     let key = if args.demo { Some(demo::prepare(&platform, data).await?) } else { data::demo_key(data) };
 
     let url = format!("http://{address}");

@@ -17,6 +17,7 @@ impl Aggregate for Item {
     type Event = Movement;
     type Error = Error;
 
+    const SERVICE: &'static str = "stock";
     const KIND: u8 = records::KIND_ITEM;
     const FORMAT: u8 = records::FORMAT;
 
@@ -157,6 +158,7 @@ impl Aggregate for Place {
     type Event = location::Event;
     type Error = Error;
 
+    const SERVICE: &'static str = "stock";
     const KIND: u8 = records::KIND_LOCATION;
     const FORMAT: u8 = records::FORMAT;
 

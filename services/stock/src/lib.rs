@@ -10,6 +10,7 @@ pub mod domain;
 mod edge;
 pub mod error;
 mod grpc;
+mod metrics;
 pub mod records;
 pub mod verify;
 
@@ -35,6 +36,7 @@ pub fn service(
     tenant: Transport,
     system: System,
 ) -> StockServiceServer<Stock> {
+    metrics::prepare();
     let directory = app::Directory::new(catalog, tenant, system);
     StockServiceServer::new(Stock::new(store, env, directory))
 }

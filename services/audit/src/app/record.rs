@@ -29,6 +29,7 @@ impl App {
             fingerprint: [0; 16],
             keep: Keep::No,
             request_id: ctx.request_id.as_deref().unwrap_or_default().to_owned(),
+            trace: None,
         };
         let scope = Scope { tenant, aggregate: records::accesses_id() };
         match self.accesses.submit(scope, Request { command: access, meta }).await {

@@ -155,6 +155,7 @@ impl World {
                 fingerprint: [0; 16],
                 keep: Keep::No,
                 request_id: format!("req_{actor}"),
+                trace: None,
             };
             let scope = Scope { tenant, aggregate: counter(number) };
             journal.submit(scope, Request { command, meta }).await.unwrap();

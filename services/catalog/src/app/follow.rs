@@ -203,6 +203,7 @@ impl Catalog {
             fingerprint: [0; 16],
             keep: Keep::No,
             request_id: String::new(),
+            trace: None,
         }
     }
 }

@@ -176,6 +176,7 @@ impl Aggregate for InheritedRecord {
     type Event = Event;
     type Error = Moved;
 
+    const SERVICE: &'static str = "catalog";
     const KIND: u8 = kind::INHERITED;
     const FORMAT: u8 = 1;
     const KEPT_MAX: usize = 4_096;

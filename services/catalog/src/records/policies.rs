@@ -47,6 +47,7 @@ impl Aggregate for PoliciesRecord {
     type Event = PolicySet;
     type Error = Error;
 
+    const SERVICE: &'static str = "catalog";
     const KIND: u8 = kind::POLICIES;
     const FORMAT: u8 = 1;
     const KEPT_MAX: usize = 256;

@@ -133,6 +133,7 @@ impl Aggregate for PriceRecord {
     type Event = Change;
     type Error = Error;
 
+    const SERVICE: &'static str = "catalog";
     const KIND: u8 = kind::PRICE;
     const FORMAT: u8 = 1;
     const KEPT_MAX: usize = 1024;

@@ -23,6 +23,7 @@ impl Aggregate for PriceListRecord {
     type Event = NewPriceList;
     type Error = Error;
 
+    const SERVICE: &'static str = "catalog";
     const KIND: u8 = kind::PRICE_LIST;
     const FORMAT: u8 = 1;
     const KEPT_MAX: usize = 1024;

@@ -119,6 +119,7 @@ impl Aggregate for ProductRecord {
     type Event = Event;
     type Error = Error;
 
+    const SERVICE: &'static str = "catalog";
     const KIND: u8 = kind::PRODUCT;
     const FORMAT: u8 = 1;
     const KEPT_MAX: usize = 1024;

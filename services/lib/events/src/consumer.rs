@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use ids::{AggregateId, TenantId};
-use journal::{Seq, StoreError};
+use journal::{Seq, StoreError, Trace};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::envelope::Envelope;
+use crate::progress::{self, Consumed, Progress, TRACES_MAX};
 use crate::sink::{Cursor, Parked, Parking, REASON_BYTES_MAX, Sink, SinkError, Stretch};
 use crate::source::Source;
 
@@ -69,17 +71,20 @@ pub struct Consumer<S> {
     pub(crate) sink: Arc<S>,
     /// The position on the bus. Whoever holds it does the work.
     position: Mutex<Option<u64>>,
+    progress: Arc<Progress>,
 }
 
 impl<S: Sink> Consumer<S> {
     /// The consumer `name` of a source.
     #[must_use]
     pub fn new(name: &str, source: Arc<dyn Source>, sink: Arc<S>) -> Consumer<S> {
-        Consumer { name: name.into(), source, sink, position: Mutex::new(None) }
+        let progress = Progress::new(name, source.name());
+        Consumer { name: name.into(), source, sink, position: Mutex::new(None), progress }
     }
 
     /// Consumes until `stop` ends. Begins by trying again what is parked: a new release may understand it.
     pub async fn run(&self, stop: impl Future<Output = ()>) {
+        self.progress.runs();
         let work = pin!(self.work());
         let stop = pin!(stop);
         if let Either::Left((never, _)) = select(work, stop).await {
@@ -103,10 +108,13 @@ impl<S: Sink> Consumer<S> {
                     (retried, pause) = (true, PAUSE_MIN);
                     if step.idle {
                         let position = self.position.lock().await.unwrap_or(0);
+                        self.progress.waits(true);
                         self.source.moved(position).await;
+                        self.progress.waits(false);
                     }
                 }
                 Err(error) => {
+                    self.progress.fails();
                     if pause == PAUSE_MIN {
                         let why = std::error::Error::source(&error).map(ToString::to_string);
                         let why = why.unwrap_or_default();
@@ -147,6 +155,7 @@ impl<S: Sink> Consumer<S> {
             *position = self.sink.position(self.source.name()).await?;
         }
         let heard = self.source.hear(position.unwrap_or(0), HEAR_GROUPS).await.map_err(Error::Source)?;
+        self.progress.heard(heard.last);
         let mut step = Step::default();
         let upto = match *position {
             Some(position) if heard.forgotten <= position && position <= heard.last => {
@@ -173,6 +182,7 @@ impl<S: Sink> Consumer<S> {
         }
         // Also when nothing moved: after a restart the bus has to learn where this listener is.
         self.source.handled(upto).await.map_err(Error::Source)?;
+        self.progress.handled(upto);
         Ok(step)
     }
 
@@ -251,7 +261,14 @@ impl<S: Sink> Consumer<S> {
             .iter()
             .filter_map(|stretch| Some((stretch.aggregate, stretch.to.parked.clone()?)))
             .collect();
+        let traced = progress::observer().map(|observer| (observer, traces(&stretches), Instant::now()));
         self.sink.apply(self.source.name(), tenant, stretches).await?;
+        if let Some((observer, traces, begun)) = traced.filter(|(_, traces, _)| !traces.is_empty()) {
+            let (consumer, source) = (&*self.name, self.source.name());
+            let took = begun.elapsed();
+            observer.consumed(&Consumed { consumer, source, traces: &traces, entries: applied, took });
+        }
+        self.progress.did(applied, parked.len() as u64);
         step.applied += applied;
         for (aggregate, Parking { seq, reason }) in parked {
             step.parked += 1;
@@ -384,4 +401,11 @@ impl<E> Stretch<E> {
         reason.truncate(end);
         self.to.parked = Some(Parking { seq: self.to.seq + 1, reason });
     }
+}
+
+/// The spans that caused entries, of those that were traced.
+fn traces<E>(stretches: &[Stretch<E>]) -> Vec<Trace> {
+    let envelopes = stretches.iter().flat_map(|stretch| &stretch.events);
+    let traces = envelopes.filter_map(|(envelope, _)| envelope.entry().ok()?.trace());
+    traces.take(TRACES_MAX).collect()
 }

@@ -25,6 +25,7 @@ use crate::store::{
     AttemptId, Chain, Claim, ClaimChange, Commit, Head, KeyHash, KeyRow, NO_BUCKET, Order, Outcome, Refusal,
     Seq, StoreError,
 };
+use crate::tally::{self, Committed, TRACES_MAX, Trace};
 
 /// A state in memory and its place in the journal.
 pub(crate) struct Loaded<A> {
@@ -186,6 +187,7 @@ impl<A: Aggregate> Inner<A> {
                 position,
                 event: A::encode(&event),
                 request_id: &meta.request_id,
+                trace: meta.trace,
             };
             let before = if bug::is("chain no predecessor") { Chain::default() } else { loaded.chain };
             let (chain, stored) = entry.after(before);
@@ -281,11 +283,14 @@ impl<A: Aggregate> Inner<A> {
             let claims = std::mem::take(&mut plan.claims);
             let (commit, next) = plan.commit();
             if bug::is("answer before the commit") {
+                let traces = traces(commands.iter().map(|command| &command.request.meta));
+                let count = commands.len();
                 answer(commands, replies);
-                self.settle(vec![commit]).await;
+                self.settle(vec![commit], count, &traces).await;
                 return None;
             }
-            match self.settle(vec![commit]).await {
+            let traces = traces(commands.iter().map(|command| &command.request.meta));
+            match self.settle(vec![commit], commands.len(), &traces).await {
                 Outcome::Refused(Refusal::Moved { current, .. })
                     if bug::is("keep a stale state after another's commit") =>
                 {
@@ -405,7 +410,11 @@ impl<A: Aggregate> Inner<A> {
                     states.push((aggregate, next));
                 }
             }
-            let outcome = if group.is_empty() { Outcome::Applied } else { self.settle(group).await };
+            let traces = traces(requests.iter().map(|(_, request)| &request.meta));
+            let outcome = match group.is_empty() {
+                true => Outcome::Applied,
+                false => self.settle(group, requests.len(), &traces).await,
+            };
             match outcome {
                 Outcome::Applied => {
                     for (aggregate, next) in states {
@@ -449,8 +458,21 @@ impl<A: Aggregate> Inner<A> {
         Ok(head.map_or(0, |head| head.seq) != seq)
     }
 
+    /// Commits what so many commands led to, and tells of it.
+    pub(crate) async fn settle(&self, group: Vec<Commit>, commands: usize, traces: &[Trace]) -> Outcome {
+        let begun = tokio::time::Instant::now();
+        let outcome = self.settle_untold(group).await;
+        let took = begun.elapsed();
+        self.tally.settled(&outcome, commands, took);
+        if !traces.is_empty() {
+            let outcome = tally::outcome_name(&outcome);
+            tally::tell(&Committed { service: self.tally.service, traces, commands, outcome, took });
+        }
+        outcome
+    }
+
     /// Commits, and pursues an unknown outcome until it is decided; on a shared store with a permit.
-    pub(crate) async fn settle(&self, mut group: Vec<Commit>) -> Outcome {
+    async fn settle_untold(&self, mut group: Vec<Commit>) -> Outcome {
         while bug::is("commit a batch in parts") && group.len() > 1 {
             let part = Box::pin(self.decide_outcome(vec![group.remove(0)])).await;
             if part != Outcome::Applied {
@@ -488,7 +510,10 @@ impl<A: Aggregate> Inner<A> {
                 Outcome::Refused(Refusal::Moved { at: 0, current: group[0].expect })
             }
             // Seldom, and large: every commit would carry it along.
-            Outcome::Unknown(why) => Box::pin(self.pursue(group, why)).await,
+            Outcome::Unknown(why) => {
+                self.tally.left_open();
+                Box::pin(self.pursue(group, why)).await
+            }
             decided => decided,
         }
     }
@@ -496,6 +521,7 @@ impl<A: Aggregate> Inner<A> {
     /// Repeats a commit with the same attempt until it is decided: a clean read that does not show the commit
     /// proves nothing, only a sequence that has moved does.
     async fn pursue(&self, group: Vec<Commit>, mut last: StoreError) -> Outcome {
+        let _undecided = self.tally.pursue();
         let deadline = tokio::time::Instant::now() + Duration::from_secs(UNKNOWN_S_MAX);
         let mut pause = Duration::from_millis(20);
         while tokio::time::Instant::now() < deadline {
@@ -544,6 +570,11 @@ impl<A: Aggregate> Inner<A> {
         let (_, bytes) = unstored(bytes)?;
         Ok(Entry::read(bytes)?.attempt_id() == Some(commit.head.attempt))
     }
+}
+
+/// The spans of commands that are traced; usually none.
+pub(crate) fn traces<'a>(metas: impl Iterator<Item = &'a Meta>) -> Vec<Trace> {
+    metas.filter_map(|meta| meta.trace).take(TRACES_MAX).collect()
 }
 
 fn answer<A: Aggregate>(commands: Vec<Command<A>>, replies: Vec<Reply<A>>) {

@@ -76,6 +76,8 @@ pub trait Aggregate: Default + Send + Sync + 'static {
     /// Why a command is refused.
     type Error: Send + 'static;
 
+    /// The service that it belongs to, for what is told of its journals.
+    const SERVICE: &'static str = "unnamed";
     /// Tells kinds of aggregates apart in the store of one service.
     const KIND: u8;
     /// Version of the header and row formats.

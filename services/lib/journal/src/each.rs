@@ -11,7 +11,7 @@ use futures::FutureExt as _;
 use ids::{AggregateId, TenantId};
 use tracing::warn;
 
-use crate::actor::{Plan, Reply};
+use crate::actor::{Plan, Reply, traces};
 use crate::aggregate::Aggregate;
 use crate::error::Error;
 use crate::journal::{Inner, ROUNDS_MAX, Request, Scope};
@@ -112,7 +112,11 @@ impl<A: Aggregate> Inner<A> {
                 states.push((aggregate, next));
             }
         }
-        let outcome = if group.is_empty() { Outcome::Applied } else { self.settle(group).await };
+        let traces = traces(requests.iter().map(|(_, request)| &request.meta));
+        let outcome = match group.is_empty() {
+            true => Outcome::Applied,
+            false => self.settle(group, requests.len(), &traces).await,
+        };
         match outcome {
             Outcome::Applied => {
                 for (aggregate, next) in states {

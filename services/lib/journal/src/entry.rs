@@ -8,11 +8,12 @@ use sha2::{Digest, Sha256};
 
 use crate::aggregate::Damage;
 use crate::store::{AttemptId, Chain, KeyHash, Seq};
+use crate::tally::Trace;
 
 /// Bytes of the hash before each stored entry.
 pub(crate) const CHAIN_BYTES: usize = 32;
 /// Bytes of a stored entry beside its hash, its texts and its event, and a little more.
-const FIXED_BYTES_MAX: usize = 80;
+const FIXED_BYTES_MAX: usize = 106;
 
 /// Who caused an entry.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
@@ -49,6 +50,9 @@ pub struct Entry {
     /// The request that caused it, for the trail from an answer to its entries.
     #[prost(string, tag = "7")]
     pub request_id: String,
+    /// The span that caused it, if that was traced: 24 bytes. Few entries have one.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub trace: Bytes,
 }
 
 impl Entry {
@@ -76,6 +80,12 @@ impl Entry {
         self.attempt.as_ref().try_into().ok().map(AttemptId)
     }
 
+    /// The span that caused it, if that was traced.
+    #[must_use]
+    pub fn trace(&self) -> Option<Trace> {
+        Trace::read(&self.trace)
+    }
+
     /// Hash of its idempotency key.
     #[must_use]
     pub fn key_hash(&self) -> Option<KeyHash> {
@@ -92,6 +102,7 @@ pub(crate) struct NewEntry<'a> {
     pub(crate) position: u32,
     pub(crate) event: Bytes,
     pub(crate) request_id: &'a String,
+    pub(crate) trace: Option<Trace>,
 }
 
 impl NewEntry<'_> {
@@ -125,6 +136,11 @@ impl NewEntry<'_> {
         }
         if !self.request_id.is_empty() {
             encoding::string::encode(7, self.request_id, out);
+        }
+        if let Some(trace) = &self.trace {
+            encoding::encode_key(8, WireType::LengthDelimited, out);
+            encoding::encode_varint(Trace::BYTES as u64, out);
+            out.extend_from_slice(&trace.stored());
         }
     }
 }
@@ -166,6 +182,7 @@ mod tests {
         let texts = ["", "key_1", "a somewhat longer text, as a request id may be: 0123456789abcdef"];
         for (byte, number) in [(0, 0), (1, 1), (2, i64::MAX)] {
             let at = usize::from(byte);
+            let trace = (byte > 0).then_some(Trace { id: [byte; 16], span: [9; 8] });
             let actor = Actor { kind: texts[at].to_owned(), id: texts[2 - at].to_owned() };
             let entry = Entry {
                 recorded_at_us: number,
@@ -175,7 +192,9 @@ mod tests {
                 position: u32::try_from(number).unwrap_or(u32::MAX),
                 event: vec![7; at * 300].into(),
                 request_id: texts[at].to_owned(),
+                trace: trace.map_or_else(Bytes::new, |trace| trace.stored().to_vec().into()),
             };
+            assert_eq!(entry.trace(), trace);
             let new = NewEntry {
                 recorded_at_us: number,
                 actor: &actor,
@@ -184,6 +203,7 @@ mod tests {
                 position: entry.position,
                 event: entry.event.clone(),
                 request_id: &entry.request_id,
+                trace,
             };
             let (chain, stored) = new.after(Chain([byte; 32]));
             assert_eq!(chain, Chain([byte; 32]).then(&entry.encode_to_vec()));

@@ -27,6 +27,7 @@ use crate::error::{Error, Rejection, SubmitError};
 use crate::relay::Owner;
 use crate::slot::{Command, Slot, Steady};
 use crate::store::{Chain, Head, KeyHash, Order, Seq, SharedStore};
+use crate::tally::{self, Tally, Trace};
 
 /// Commands that may wait for one aggregate.
 pub const QUEUE_MAX: usize = 4096;
@@ -88,6 +89,8 @@ pub struct Meta {
     pub keep: Keep,
     /// Id of the request.
     pub request_id: String,
+    /// The span that asks, if it is traced.
+    pub trace: Option<Trace>,
 }
 
 /// A command and who gives it.
@@ -142,6 +145,7 @@ pub(crate) struct Inner<A: Aggregate> {
     pub(crate) env: Arc<dyn Env>,
     /// This process, if it shares the store with others.
     pub(crate) owner: Option<Arc<Owner>>,
+    pub(crate) tally: &'static Tally,
     slots: Recent<Scope, Arc<Slot<A>>>,
     running: Vec<Mutex<HashSet<(TenantId, KeyHash), RandomState>>>,
     hasher: RandomState,
@@ -177,7 +181,8 @@ impl<A: Aggregate> Journal<A> {
     fn with(store: SharedStore, env: Arc<dyn Env>, owner: Option<Arc<Owner>>) -> Self {
         let running = (0..SHARDS).map(|_| Mutex::default()).collect();
         let (slots, hasher) = (Recent::new(A::KEPT_MAX), RandomState::default());
-        Journal { inner: Arc::new(Inner { store, env, owner, slots, running, hasher }) }
+        let tally = tally::of(A::SERVICE);
+        Journal { inner: Arc::new(Inner { store, env, owner, tally, slots, running, hasher }) }
     }
 
     /// The clock and random source.
@@ -455,7 +460,7 @@ impl<A: Aggregate> Inner<A> {
     /// The slot of an aggregate. Two slots for one aggregate (one evicted while somebody held it) are
     /// harmless: the conditional commit decides.
     pub(crate) fn slot(&self, scope: Scope) -> Arc<Slot<A>> {
-        self.slots.get_or_insert(scope, |slot| slot.is_idle(), || Arc::new(Slot::new(scope)))
+        self.slots.get_or_insert(scope, |slot| slot.is_idle(), || Arc::new(Slot::new(scope, self.tally)))
     }
 
     pub(crate) async fn load(

@@ -5,7 +5,7 @@
 //! [`verify`] (re-computes chains and states), [`store`] (the port to a database), [`feed`] and
 //! [`relay_store`] (the ports behind relay and claims), [`relay`] (every entry reaches every sink, on a
 //! shared store), [`group`] (commits to several aggregates at once there), [`claims`] (unique values there), [`document`] (postings
-//! over many items on a shared store), [`seal`] (old entries in compressed segments), [`member`] (all of that as one store for services), [`memory`] (the reference store).
+//! over many items on a shared store), [`seal`] (old entries in compressed segments), [`member`] (all of that as one store for services), [`tally`] (numbers of what was done), [`memory`] (the reference store).
 
 mod actor;
 pub mod aggregate;
@@ -32,6 +32,7 @@ pub mod relay_store;
 pub mod seal;
 mod slot;
 pub mod store;
+pub mod tally;
 pub mod verify;
 
 pub use crate::aggregate::{Aggregate, Changes, Damage, Need};
@@ -40,3 +41,4 @@ pub use crate::env::{Env, SystemEnv};
 pub use crate::error::{Error, Rejection, SubmitError};
 pub use crate::journal::{Answer, Journal, Keep, Meta, Request, Scope, stored, unstored};
 pub use crate::store::{Chain, Claim, KeyHash, Order, Seq, SharedStore, StoreError};
+pub use crate::tally::Trace;

@@ -22,6 +22,7 @@ use crate::actor::{Loaded, Reply};
 use crate::aggregate::Aggregate;
 use crate::error::Error;
 use crate::journal::{FOLD_MAX, Inner, QUEUE_MAX, Request, Running, Scope, WEIGHT_MAX};
+use crate::tally::Tally;
 
 /// Work that nobody may stop half-way: it goes on in the task of whoever polls it, and in a task of its own once
 /// it is dropped.
@@ -103,6 +104,7 @@ impl<A: Aggregate> Drop for Lease<A> {
 /// The queue of one aggregate.
 pub(crate) struct Slot<A: Aggregate> {
     scope: Scope,
+    tally: &'static Tally,
     queue: Mutex<Queue<A>>,
 }
 
@@ -119,8 +121,10 @@ enum Work<A: Aggregate> {
 }
 
 impl<A: Aggregate> Slot<A> {
-    pub(crate) fn new(scope: Scope) -> Self {
-        Slot { scope, queue: Mutex::new(Queue { waiting: VecDeque::new(), busy: false, state: None }) }
+    pub(crate) fn new(scope: Scope, tally: &'static Tally) -> Self {
+        tally.actor_made();
+        let queue = Mutex::new(Queue { waiting: VecDeque::new(), busy: false, state: None });
+        Slot { scope, tally, queue }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -143,6 +147,7 @@ impl<A: Aggregate> Slot<A> {
             return Ok(None);
         }
         queue.busy = true;
+        self.tally.work_began();
         let state = queue.state.take();
         drop(queue);
         let (inner, slot) = (Arc::clone(inner), Arc::clone(self));
@@ -166,6 +171,7 @@ impl<A: Aggregate> Slot<A> {
                 granted
             } else {
                 queue.busy = true;
+                self.tally.work_began();
                 let loaded = queue.state.take();
                 drop(queue);
                 return Ok(Lease { loaded, inner: Arc::clone(inner), slot: self });
@@ -182,9 +188,19 @@ impl<A: Aggregate> Slot<A> {
             Some(Pending::Lease(grant)) => Some(Work::Lease(grant)),
             None => {
                 queue.busy = false;
+                self.tally.work_ended();
                 queue.state = state.take().filter(|loaded| loaded.state.weight() <= WEIGHT_MAX);
                 None
             }
+        }
+    }
+}
+
+impl<A: Aggregate> Drop for Slot<A> {
+    fn drop(&mut self) {
+        self.tally.actor_gone();
+        if self.queue.get_mut().busy {
+            self.tally.work_ended();
         }
     }
 }

@@ -239,8 +239,14 @@ fn request(key: u8, command: Change) -> Request<Change> {
         fingerprint[at] = byte;
     }
     let actor = Actor { kind: "system".into(), id: "test".into() };
-    let meta =
-        Meta { actor, key: KeyHash([key; 9]), fingerprint, keep: Keep::USUAL, request_id: String::new() };
+    let meta = Meta {
+        actor,
+        key: KeyHash([key; 9]),
+        fingerprint,
+        keep: Keep::USUAL,
+        request_id: String::new(),
+        trace: None,
+    };
     Request { command, meta }
 }
 

@@ -9,6 +9,8 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Either};
 use http::{HeaderMap, Request, Response};
 use proto::{Idempotency, MethodRule};
+use telemetry::http::{Denied, denied};
+use telemetry::rpc::Call;
 use tonic::Status;
 use tonic::server::NamedService;
 use tower::{Layer, Service};
@@ -148,6 +150,9 @@ impl<S: NamedService> NamedService for Guarded<S> {
 /// What a guarded service answers with.
 type Answered<R> = Result<Response<R>, Infallible>;
 
+/// Its answer, under way: a refusal at once, one that is written down first, or what the service answers.
+type Answer<F, R> = Either<Either<Ready<Answered<R>>, BoxFuture<'static, Answered<R>>>, Answering<F, R>>;
+
 impl<S, B, R> Service<Request<B>> for Guarded<S>
 where
     S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
@@ -157,16 +162,30 @@ where
 {
     type Response = Response<R>;
     type Error = Infallible;
-    type Future =
-        Either<Either<Ready<Answered<R>>, BoxFuture<'static, Answered<R>>>, Answering<S::Future, R>>;
+    type Future = telemetry::rpc::Answering<Answer<S::Future, R>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let mut call = Call::begin(&mut request);
+        let answer = self.answer(request, &mut call);
+        telemetry::rpc::Answering::new(call, answer)
+    }
+}
+
+impl<S> Guarded<S> {
+    fn answer<B, R>(&mut self, mut request: Request<B>, call: &mut Call) -> Answer<S::Future, R>
+    where
+        S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send + Unpin + 'static,
+        B: Send + 'static,
+        R: Default + Send + 'static,
+    {
         match self.guard.admit(request.uri().path(), request.headers()) {
             Ok(admitted) => {
+                call.tenant(admitted.ctx.tenant.as_bytes());
                 let read = admitted.rule.audited_read.then(|| self.guard.record(&admitted, Access::Read));
                 let watcher = self.guard.watcher(&admitted);
                 request.extensions_mut().insert(admitted.ctx);
@@ -185,9 +204,13 @@ where
                 Either::Left(Either::Right(answer.boxed()))
             }
             Err(Rejected::Refused(refused)) => {
+                if refused == Refused::Unauthenticated {
+                    denied(Denied::Credential);
+                }
                 Either::Left(Either::Left(ready(Ok(status(refused).into_http()))))
             }
             Err(Rejected::Denied(call)) => {
+                denied(Denied::Permission);
                 let refused = Refused::PermissionDenied { permission: &call.rule.permission };
                 match self.guard.record(&call, Access::Denied) {
                     None => Either::Left(Either::Left(ready(Ok(status(refused).into_http())))),

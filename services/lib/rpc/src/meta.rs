@@ -21,16 +21,17 @@ pub fn meta(
 ) -> Meta {
     let actor = Actor { kind: ctx.actor.kind.name().to_owned(), id: ctx.actor.id.to_string() };
     let request_id = ctx.request_id.as_deref().unwrap_or_default().to_owned();
+    let trace = ctx.traceparent.as_deref().and_then(|parent| telemetry::trace::sampled(parent.as_bytes()));
     match idempotency_key {
         Some(key) => {
             let key = KeyHash(key_hash(ctx, method_path, key));
-            Meta { actor, key, fingerprint: fingerprint(message), keep, request_id }
+            Meta { actor, key, fingerprint: fingerprint(message), keep, request_id, trace }
         }
         None => {
             let mut random = ids::RandomPart([0; 9]);
             env.random(&mut random.0);
             let keep = if keep == Keep::Forever { keep } else { Keep::No };
-            Meta { actor, key: KeyHash(random.masked().0), fingerprint: [0; 16], keep, request_id }
+            Meta { actor, key: KeyHash(random.masked().0), fingerprint: [0; 16], keep, request_id, trace }
         }
     }
 }

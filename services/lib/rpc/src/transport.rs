@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use futures::future::{BoxFuture, Either, MapErr};
 use futures::{FutureExt as _, TryFutureExt as _};
 use http::{Request, Response};
+use telemetry::rpc::{Ask, Asking};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -129,19 +130,20 @@ type RemoteFuture = BoxFuture<'static, Result<Response<Body>, TransportError>>;
 impl Service<Request<Body>> for Transport {
     type Response = Response<Body>;
     type Error = TransportError;
-    type Future = Either<LocalFuture, RemoteFuture>;
+    type Future = Asking<Either<LocalFuture, RemoteFuture>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        match &self.elsewhere {
+        let ask = Ask::begin(request.uri().path());
+        ask.until(match &self.elsewhere {
             Some(elsewhere) if !self.here.has(service_of(request.uri().path())) => {
                 Either::Right(elsewhere.call(request))
             }
             _ => Either::Left(self.here.answer(request).map_err(|never| match never {})),
-        }
+        })
     }
 }
 

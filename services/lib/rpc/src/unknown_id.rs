@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, Response};
 use problem::Code;
 use proto::api::v1::Problem;
+use telemetry::http::{Denied, denied};
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
@@ -107,6 +108,7 @@ where
                     let Some((watcher, access)) = self.watcher.take().zip(noted(&answer)) else {
                         return Poll::Ready(Ok(answer));
                     };
+                    denied(if access == Access::Denied { Denied::Limits } else { Denied::UnknownId });
                     let Watcher { log, ctx, path, permission } = watcher;
                     let written = log.record(&ctx, path, permission, access);
                     self.step = Step::Writing(written, Some(answer));

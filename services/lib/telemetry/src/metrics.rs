@@ -1,13 +1,17 @@
 //! The metrics of this process, and their text.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::proto::{self, MetricFamily};
-use prometheus::{Encoder as _, Registry, TextEncoder};
+use prometheus::{
+    CounterVec, Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
-use crate::table::{Kind, Metric};
+use crate::table::{BOUNDS, Kind, Metric};
 
 /// What `/metrics` answers with.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -25,6 +29,16 @@ pub trait Source: Send + Sync + 'static {
 pub struct Metrics {
     registry: Registry,
     sources: Mutex<Vec<Box<dyn Source>>>,
+    families: Mutex<HashMap<&'static str, Family>>,
+}
+
+/// All series of one metric that are counted as it happens.
+#[derive(Clone)]
+enum Family {
+    Counters(IntCounterVec),
+    Sums(CounterVec),
+    Gauges(IntGaugeVec),
+    Histograms(HistogramVec),
 }
 
 /// The metrics of this process.
@@ -33,7 +47,7 @@ pub fn metrics() -> &'static Metrics {
         let registry = Registry::new();
         #[cfg(target_os = "linux")]
         register(&registry, prometheus::process_collector::ProcessCollector::for_self());
-        Metrics { registry, sources: Mutex::default() }
+        Metrics { registry, sources: Mutex::default(), families: Mutex::default() }
     });
     &METRICS
 }
@@ -149,4 +163,69 @@ impl Sheet {
         });
         &mut series[at]
     }
+}
+
+/// A number of a counter: one series. Look it up once and keep it: adding to it is one atomic addition.
+#[must_use]
+pub fn counter(metric: &'static Metric, labels: &[&str]) -> IntCounter {
+    let family = family(metric, |options| IntCounterVec::new(options, metric.labels).map(Family::Counters));
+    match family {
+        Family::Counters(family) => family.with_label_values(labels),
+        _ => panic!("{} does not count", metric.name),
+    }
+}
+
+/// As [`counter`], for a sum of seconds.
+#[must_use]
+pub fn sum(metric: &'static Metric, labels: &[&str]) -> prometheus::Counter {
+    let family = family(metric, |options| CounterVec::new(options, metric.labels).map(Family::Sums));
+    match family {
+        Family::Sums(family) => family.with_label_values(labels),
+        _ => panic!("{} is no sum", metric.name),
+    }
+}
+
+/// As [`counter`], for what goes up and down.
+#[must_use]
+pub fn gauge(metric: &'static Metric, labels: &[&str]) -> IntGauge {
+    let family = family(metric, |options| IntGaugeVec::new(options, metric.labels).map(Family::Gauges));
+    match family {
+        Family::Gauges(family) => family.with_label_values(labels),
+        _ => panic!("{} is no gauge", metric.name),
+    }
+}
+
+/// As [`counter`], for durations.
+#[must_use]
+pub fn durations(metric: &'static Metric, labels: &[&str]) -> Histogram {
+    let family = family(metric, |options| {
+        let options = HistogramOpts::from(options).buckets(bounds());
+        HistogramVec::new(options, metric.labels).map(Family::Histograms)
+    });
+    match family {
+        Family::Histograms(family) => family.with_label_values(labels),
+        _ => panic!("{} is no histogram", metric.name),
+    }
+}
+
+/// The bounds of histograms of durations, in seconds.
+pub(crate) fn bounds() -> Vec<f64> {
+    BOUNDS.iter().map(std::time::Duration::as_secs_f64).collect()
+}
+
+fn family(metric: &'static Metric, make: impl FnOnce(Opts) -> Result<Family, prometheus::Error>) -> Family {
+    let metrics = metrics();
+    let mut families = metrics.families.lock();
+    let family = families.entry(metric.name).or_insert_with(|| {
+        let made = make(Opts::new(metric.name, metric.help));
+        let made = made.unwrap_or_else(|error| panic!("{}: {error}", metric.name));
+        match &made {
+            Family::Counters(family) => register(&metrics.registry, family.clone()),
+            Family::Sums(family) => register(&metrics.registry, family.clone()),
+            Family::Gauges(family) => register(&metrics.registry, family.clone()),
+            Family::Histograms(family) => register(&metrics.registry, family.clone()),
+        }
+        made
+    });
+    family.clone()
 }

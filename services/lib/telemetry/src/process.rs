@@ -4,16 +4,21 @@ use std::sync::{Arc, Weak};
 
 use crate::health::{Health, State};
 use crate::metrics::{Sheet, Source, metrics};
-use crate::table;
+use crate::sources::{Consumers, Journals};
+use crate::{export, http, table};
 
 struct Process {
     health: Weak<Health>,
     version: &'static str,
 }
 
-/// Has the metrics tell of this process, whose software has this version.
+/// Has the metrics tell of this process, whose software has this version, and of its journals and consumers. Called once.
 pub fn watch(health: &Arc<Health>, version: &'static str) {
     metrics().add(Process { health: Arc::downgrade(health), version });
+    metrics().add(Journals);
+    metrics().add(Consumers);
+    http::prepare();
+    export::prepare();
 }
 
 impl Source for Process {

@@ -17,6 +17,7 @@ use crate::domain::movement::{Cause, Entered, Facts, Movement};
 use crate::domain::post::Post;
 use crate::domain::reverse::Reverse;
 use crate::error::Error;
+use crate::metrics;
 use crate::records;
 
 /// What a posting became, and what is needed to show it.
@@ -171,6 +172,9 @@ impl Stock {
             self.directory.remember(ctx, opened);
         }
         let Answer { aggregate: item, events: movements, replayed, .. } = answer;
+        if !replayed {
+            movements.iter().for_each(|posted| metrics::posted(posted.event.kind));
+        }
         Ok(Done { item, facts: opened.unwrap_or(facts), movements, replayed })
     }
 

@@ -134,6 +134,7 @@ impl App {
             fingerprint: [0; 16],
             keep: Keep::No,
             request_id: String::new(),
+            trace: None,
         }
     }
 

@@ -36,6 +36,7 @@ impl Aggregate for Access {
     type Event = AccessEvent;
     type Error = Error;
 
+    const SERVICE: &'static str = "tenant";
     const KIND: u8 = super::KIND_ACCESS;
     const FORMAT: u8 = 1;
     const KEPT_MAX: usize = 4096;

@@ -77,6 +77,7 @@ impl Aggregate for Account {
     type Event = AccountEvent;
     type Error = Error;
 
+    const SERVICE: &'static str = "tenant";
     const KIND: u8 = super::KIND_ACCOUNT;
     const FORMAT: u8 = 1;
 

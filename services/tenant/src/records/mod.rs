@@ -77,6 +77,7 @@ impl Aggregate for State {
     type Event = Event;
     type Error = Error;
 
+    const SERVICE: &'static str = "tenant";
     const KIND: u8 = KIND_STATE;
     const FORMAT: u8 = 1;
 

@@ -63,6 +63,7 @@ impl Aggregate for Operator {
     type Event = OperatorEvent;
     type Error = Error;
 
+    const SERVICE: &'static str = "tenant";
     const KIND: u8 = super::KIND_OPERATOR;
     const FORMAT: u8 = 1;
     /// They are seldom.

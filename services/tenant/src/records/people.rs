@@ -43,6 +43,7 @@ impl Aggregate for People {
     type Event = PeopleEvent;
     type Error = Error;
 
+    const SERVICE: &'static str = "tenant";
     const KIND: u8 = super::KIND_PEOPLE;
     const FORMAT: u8 = 1;
 

@@ -94,6 +94,7 @@ impl Aggregate for Tree {
     type Event = TreeEvent;
     type Error = Error;
 
+    const SERVICE: &'static str = "tenant";
     const KIND: u8 = super::KIND_TREE;
     const FORMAT: u8 = 1;
     /// Trees change seldom.

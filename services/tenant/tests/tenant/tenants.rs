@@ -63,6 +63,7 @@ async fn an_interrupted_bootstrap_is_completed() {
         fingerprint: [0; 16],
         keep: journal::Keep::No,
         request_id: String::new(),
+        trace: None,
     };
     let command = tenant::domain::Command::Register { slug: "acme".to_owned() };
     journal.submit(scope, journal::Request { command, meta }).await.unwrap();

@@ -235,5 +235,6 @@ fn meta(key: KeyHash) -> Meta {
         fingerprint: [0; 16],
         keep: Keep::No,
         request_id: String::new(),
+        trace: None,
     }
 }

@@ -36,6 +36,7 @@ fn meta(key: u8) -> Meta {
         fingerprint: [0; 16],
         keep: Keep::USUAL,
         request_id: String::new(),
+        trace: None,
     }
 }
 

@@ -110,7 +110,8 @@ impl App {
         let [of_user, of_owners] = commands;
         // The key names the user's change; the list follows from it.
         let follows = self.internal_meta("owners");
-        let follows = Meta { actor: meta.actor.clone(), request_id: meta.request_id.clone(), ..follows };
+        let (request_id, trace) = (meta.request_id.clone(), meta.trace);
+        let follows = Meta { actor: meta.actor.clone(), request_id, trace, ..follows };
         let requests = vec![
             (id.into(), Request { command: of_user, meta }),
             (crate::records::owners(tenant), Request { command: of_owners, meta: follows }),

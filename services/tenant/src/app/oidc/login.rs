@@ -266,6 +266,7 @@ impl App {
         let own = || Meta {
             actor: actor(&user),
             request_id: meta.request_id.clone(),
+            trace: meta.trace,
             ..self.internal_meta("link")
         };
         if user.status == UserStatus::Invited && user.runs(role, self.master(tenant).await?) {

@@ -73,7 +73,8 @@ impl App {
             link_by_email,
         });
         let follows = self.internal_meta("identity_providers");
-        let follows = Meta { actor: meta.actor.clone(), request_id: meta.request_id.clone(), ..follows };
+        let (request_id, trace) = (meta.request_id.clone(), meta.trace);
+        let follows = Meta { actor: meta.actor.clone(), request_id, trace, ..follows };
         let requests = vec![
             (id.into(), Request { command: add, meta }),
             (
