@@ -131,11 +131,7 @@ impl Span {
 
     pub(crate) fn tenant(&mut self, tenant: &[u8; 16]) {
         let Some(key) = export::cell_key() else { return };
-        let mut mac = <Hmac<Sha256>>::new_from_slice(&key).expect("a key of any length");
-        mac.update(tenant);
-        let hash = mac.finalize().into_bytes();
-        let shown: String = hash.iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
-        self.0.attributes.push(KeyValue::new("tenant.hash", shown));
+        self.0.attributes.push(KeyValue::new("tenant.hash", hash(&key, tenant)));
     }
 
     /// It has ended.
@@ -153,6 +149,14 @@ impl Span {
         self.0.start_time = self.0.end_time.checked_sub(took).unwrap_or(self.0.end_time);
         export::put(self.0);
     }
+}
+
+/// Tells tenants apart for who reads traces, and names them to nobody who lacks the key.
+fn hash(cell_key: &[u8; 32], tenant: &[u8; 16]) -> String {
+    let mut mac = <Hmac<Sha256>>::new_from_slice(cell_key).expect("a key of any length");
+    mac.update(tenant);
+    let hash = mac.finalize().into_bytes();
+    hash.iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn context(trace: [u8; 16], span: [u8; 8]) -> SpanContext {
@@ -197,6 +201,15 @@ impl events::progress::Observer for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// INV-6: the same tenant is the same in all traces of a cell, and nobody else's hash.
+    #[test]
+    fn a_hash_is_of_one_tenant_in_one_cell() {
+        let one = hash(&[7; 32], &[1; 16]);
+        assert_eq!((one.len(), &one), (2 * HASH_BYTES, &hash(&[7; 32], &[1; 16])));
+        assert_ne!(one, hash(&[7; 32], &[2; 16]), "another tenant");
+        assert_ne!(one, hash(&[8; 32], &[1; 16]), "another cell");
+    }
 
     #[test]
     #[rustfmt::skip] // columns
