@@ -20,7 +20,6 @@ mod trace;
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -148,11 +147,9 @@ impl Gateway {
     {
         let begun = Instant::now();
         let mut trace = self.0.traces.begin(request.method(), request.headers());
-        // Pinned here: passed on by value, it would be in this future twice.
-        let (kind, class, mut response) = {
-            let answer = pin!(self.answer(peer, request, &trace));
-            runtime::scope::within(trace.scope(), answer).await
-        };
+        // In a box: who serves a connection moves what is given back here, and it is some KiB.
+        let answer = Box::pin(self.answer(peer, request, &trace));
+        let (kind, class, mut response) = runtime::scope::within(trace.scope(), answer).await;
         trace.mark(response.headers_mut());
         telemetry::http::answered(kind, class, begun.elapsed());
         trace.end(kind, class, response.status());
