@@ -33,6 +33,9 @@ pub struct Config {
     pub connections_max: usize,
     /// Longest time for a request, in milliseconds; a client may ask for less. Default 30,000.
     pub deadline_ms: u64,
+    /// How long a client may take to send the headers of a request, and a connection to ask for anything, in
+    /// milliseconds. Default 30,000.
+    pub headers_ms: u64,
     /// How long a shutdown waits for requests that are being answered, in milliseconds. Default 15,000.
     pub drain_ms: u64,
 }
@@ -48,6 +51,7 @@ impl Default for Config {
             waiting_max_ms: 5_000,
             connections_max: 8_192,
             deadline_ms: 30_000,
+            headers_ms: 30_000,
             drain_ms: 15_000,
         }
     }

@@ -10,14 +10,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
 use crate::streams::{Inbox, in_own_task, is_long};
 
-/// How long a client may take to send its headers, and how long a connection may be idle.
-const HEADERS_WITHIN: Duration = Duration::from_secs(30);
 /// Headers of one request, in bytes.
 const HEADER_BYTES_MAX: u32 = 32 * 1024;
 /// Headers of one request, by number (HTTP/1.1).
@@ -63,8 +61,12 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: Cancellati
             }
         };
         prepare(&stream);
+        let headers_within = Duration::from_millis(gateway.0.config.headers_ms);
         let gateway = gateway.clone();
+        let asked = Arc::new(Notify::new());
+        let asks = Arc::clone(&asked);
         let service = service_fn(move |request: http::Request<Incoming>| {
+            asks.notify_one();
             let gateway = gateway.clone();
             async move {
                 Ok::<_, Infallible>(match is_long(request.uri().path()) {
@@ -74,13 +76,21 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: Cancellati
             }
         });
         let streams = Inbox::default();
-        let connection =
-            builder(streams.clone()).serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = builder(streams.clone(), headers_within)
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
         let connection = streams.run(graceful.watch(connection));
         tokio::spawn(async move {
-            // Clients go away all the time.
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, "a connection ended: {error}");
+            tokio::select! {
+                // Clients go away all the time.
+                ended = connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%peer, "a connection ended: {error}");
+                    }
+                }
+                () = nothing_asked(&asked, headers_within) => {
+                    tracing::debug!(%peer, "a connection asked for nothing");
+                }
             }
             drop(place);
         });
@@ -98,12 +108,20 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: Cancellati
     }
 }
 
-fn builder(streams: Inbox) -> Builder<Inbox> {
+/// Ends when a connection has not asked for anything by the time that its headers may take. What reads headers has
+/// the same bound, but only from the moment when it knows which version of HTTP is spoken.
+async fn nothing_asked(asked: &Notify, within: Duration) {
+    if tokio::time::timeout(within, asked.notified()).await.is_ok() {
+        std::future::pending().await
+    }
+}
+
+fn builder(streams: Inbox, headers_within: Duration) -> Builder<Inbox> {
     let mut builder = Builder::new(streams);
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_WITHIN)
+        .header_read_timeout(headers_within)
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES_MAX);
     builder

@@ -169,7 +169,11 @@ impl Stores {
 
     /// Key of the hashes by which traces tell tenants apart: whoever reads traces cannot make them.
     pub(crate) fn cell_key(&self) -> [u8; 32] {
-        Sha256::new().chain_update("telemetry tenant").chain_update(self.pepper).finalize().into()
+        Sha256::new()
+            .chain_update("telemetry tenant")
+            .chain_update(self.pepper.unwrap_or_default())
+            .finalize()
+            .into()
     }
 
     /// The platform over these stores.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use gateway::Config;
@@ -12,11 +13,15 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use proto::stock::v1 as stock;
 use proto::stock::v1::stock_service_client::StockServiceClient;
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{KEY, LOCATION, World, draft};
+
+/// Longer than any of it takes.
+const SOON: Duration = Duration::from_secs(20);
 
 async fn listening(world: &World) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -54,6 +59,27 @@ async fn one_port_speaks_everything() {
     assert_eq!(client.get_location(request).await.unwrap().into_inner().id, LOCATION);
 
     drop(client);
+    shutdown.cancel();
+    served.await.unwrap();
+}
+
+/// A connection that asks for nothing, or begins to and does not go on, is closed and makes room for others.
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let world = World::with(Config { headers_ms: 200, connections_max: 2, ..Config::default() });
+    let (address, shutdown, served) = listening(&world).await;
+    for begun in ["", "P", "PRI * HTTP/2.0\r\n", "GET /"] {
+        let mut silent = Vec::new();
+        for _ in 0..2 {
+            let mut connection = TcpStream::connect(address).await.unwrap();
+            connection.write_all(begun.as_bytes()).await.unwrap();
+            silent.push(connection);
+        }
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let answer = tokio::time::timeout(SOON, client.request(get(address, Version::HTTP_11)));
+        let response = answer.await.unwrap_or_else(|_| panic!("kept out by {begun:?}")).unwrap();
+        assert_eq!(response.status(), 200);
+    }
     shutdown.cancel();
     served.await.unwrap();
 }

@@ -175,7 +175,7 @@ impl Tally {
 fn place(outcome: &Outcome) -> usize {
     match outcome {
         Outcome::Applied => 0,
-        Outcome::Refused(Refusal::Moved { .. } | Refusal::Fenced { .. }) => 1,
+        Outcome::Refused(Refusal::Moved { .. } | Refusal::Fenced { .. } | Refusal::Locked { .. }) => 1,
         Outcome::Refused(Refusal::Claimed { .. }) => 2,
         Outcome::Refused(Refusal::Invalid { .. }) => 3,
         Outcome::Unknown(_) => 4,
