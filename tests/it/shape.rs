@@ -94,8 +94,12 @@ pub(crate) async fn apart(parts: Parts, env: Arc<dyn Env>, stop: &CancellationTo
         };
         let peers = Peers::new(&settings).expect("peers");
         let leads = Arc::clone(&peers);
-        let elsewhere =
-            Elsewhere { services: peers.remote(), journals: Arc::new(move |role: &str| leads.role(role)) };
+        let elsewhere = Elsewhere {
+            services: peers.remote(),
+            journals: Arc::new(move |role: &str| leads.role(role)),
+            bus: None,
+            is_shared: false,
+        };
         let keys = ContextKeys { seed: Some([6; 32]), believed: vec![] };
         let started = Wired::start(here, Some(elsewhere), &keys, Arc::clone(&env)).expect("a role");
         let (listener, limits) = (listeners.remove(role).expect("a port"), peers::ServeSettings::default());

@@ -49,7 +49,8 @@ pub(crate) fn run(args: &Init) -> Result<(), Failure> {
             let answered = answered.map_err(|error| {
                 let folder = args.data.display();
                 Failure::Unavailable(format!(
-                    "the server on '{folder}' did not say whether the tenant was made: {error}: run it again"
+                    "the server on '{folder}' did not say whether the tenant was made: {error}: run it again; if the tenant is there then, \
+                     `cargo-pilot owner-key` makes a key"
                 ))
             })?;
             answered.map_err(Failure::Usage)?

@@ -236,19 +236,24 @@ pub(crate) async fn serve(args: &Serve, settings: Settings) -> Result<(), Failur
     if let Some(cut) = cut.filter(|cut| *cut > 0) {
         warn!("{cut} calls were cut off by the shutdown");
     }
-    if let Some(Err(undrained)) = match &bus {
-        Some(bus) => Some(bus.drain(BUS_DRAIN).await),
-        None => None,
-    } {
+    // What is heard is finished while consumers run, what they write is relayed, and then the bus has nothing to do.
+    if let Some(bus) = &bus
+        && let Err(undrained) = bus.hush(BUS_DRAIN).await
+    {
         warn!("the bus was left with work: {undrained}");
     }
-    relaying.cancel();
-    join_all(relays).await;
     if let Some(follower) = follower {
         follower.stop().await;
     }
     if let Some(consumers) = consumers {
         consumers.stop().await;
+    }
+    relaying.cancel();
+    join_all(relays).await;
+    if let Some(bus) = &bus
+        && let Err(undrained) = bus.drain(BUS_DRAIN).await
+    {
+        warn!("the bus was left with work: {undrained}");
     }
     drop(admin);
     peers.close().await;

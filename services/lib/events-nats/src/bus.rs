@@ -34,6 +34,8 @@ pub struct NatsBus {
     /// Messages that are sent and not acknowledged.
     pub(crate) publishing: AtomicUsize,
     draining: watch::Sender<bool>,
+    /// Nothing new is heard.
+    hushed: watch::Sender<bool>,
     listeners: Mutex<Vec<Weak<Listener>>>,
 }
 
@@ -126,6 +128,7 @@ impl NatsBus {
             publishes: Semaphore::new(PUBLISHES_MAX),
             publishing: AtomicUsize::new(0),
             draining: watch::Sender::new(false),
+            hushed: watch::Sender::new(false),
             listeners: Mutex::default(),
         }))
     }
@@ -198,19 +201,49 @@ impl NatsBus {
         *self.draining.borrow()
     }
 
-    /// Ends when the drain begins.
-    pub(crate) async fn drained(&self) {
+    /// Whether nothing new is heard.
+    pub(crate) fn is_hushed(&self) -> bool {
+        *self.hushed.borrow()
+    }
+
+    /// Ends when nothing new is heard any more.
+    pub(crate) async fn hushed(&self) {
         // It cannot be closed: we hold it.
-        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
+        let _ = self.hushed.subscribe().wait_for(|hushed| *hushed).await;
+    }
+
+    /// The first half of [`NatsBus::drain`]: nothing new is heard, what is under way is finished, the rest is given back.
+    /// What consumers write meanwhile is still published. Call it while they run.
+    ///
+    /// # Errors
+    /// [`Undrained`] after `limit`: others hear it again.
+    pub async fn hush(&self, limit: Duration) -> Result<(), Undrained> {
+        self.hushed.send_replace(true);
+        let listeners: Vec<_> = self.listeners.lock().iter().filter_map(Weak::upgrade).collect();
+        let work = async {
+            for listener in &listeners {
+                listener.finish().await;
+            }
+            // Without a connection there is nobody to tell.
+            if self.is_connected() {
+                let _ = self.client.flush().await;
+            }
+        };
+        tokio::time::timeout(limit, work).await.map_err(|_| Undrained {
+            publishes: 0,
+            changes: listeners.iter().map(|listener| listener.under_way()).sum(),
+        })
     }
 
     /// Ends the work of this process on the bus: nothing new is heard or published, what is under way is finished,
-    /// and what was not begun is given back so that others hear it at once. Call it while consumers still run.
+    /// and what was not begun is given back so that others hear it at once. Call it while consumers still run; or
+    /// [`NatsBus::hush`] while they run, and this after they and the relays have ended.
     ///
     /// # Errors
     /// [`Undrained`] after `limit`. Nothing is lost: what is not finished here is published or heard again.
     pub async fn drain(&self, limit: Duration) -> Result<(), Undrained> {
         self.draining.send_replace(true);
+        self.hushed.send_replace(true);
         let listeners: Vec<_> = self.listeners.lock().iter().filter_map(Weak::upgrade).collect();
         let work = async {
             // Whoever gets one afterwards looks whether it may publish. It is never closed.

@@ -195,7 +195,7 @@ impl Listener {
 
     async fn hear_now(&self, after: u64, limit: usize) -> Result<Heard, Error> {
         let nothing = Heard { forgotten: 0, last: after, upto: after, changes: vec![] };
-        if self.bus.is_draining() {
+        if self.bus.is_hushed() {
             self.give_back().await;
             return Ok(nothing);
         }
@@ -207,7 +207,7 @@ impl Listener {
             self.doubt().await;
             return Err(error);
         }
-        if self.bus.is_draining() {
+        if self.bus.is_hushed() {
             self.give_back().await;
             return Ok(nothing);
         }
@@ -316,7 +316,7 @@ impl Bus for Listener {
 
     fn moved(&self, after: u64) -> BoxFuture<'_, ()> {
         async move {
-            if self.bus.is_draining() {
+            if self.bus.is_hushed() {
                 return futures::future::pending().await;
             }
             let connections = self.bus.connections();
@@ -328,7 +328,7 @@ impl Bus for Listener {
                 state.compare_at
             };
             tokio::select! {
-                () = self.bus.drained() => {}
+                () = self.bus.hushed() => {}
                 () = tokio::time::sleep_until(compare_at) => {}
                 // A server that went away has forgotten who waits.
                 () = self.bus.reconnected(connections) => {}

@@ -41,7 +41,9 @@ fn failed(error: StoreError) -> Status {
         StoreError::Unavailable(why) => Status::unavailable(why),
         // The key of a tenant: the consumer goes on with others, as it does in one process.
         StoreError::KeyDestroyed => Status::failed_precondition(error.to_string()),
-        StoreError::KeyMissing(_) | StoreError::Damaged(_) => Status::data_loss(error.to_string()),
+        // It may be put back: what waits for it is tried again.
+        StoreError::KeyMissing(_) => Status::unavailable(error.to_string()),
+        StoreError::Damaged(_) => Status::data_loss(error.to_string()),
     }
 }
 

@@ -10,8 +10,8 @@ use proto::journal::v1 as wire;
 
 /// Heads, entries or commits that one call asks for at most.
 pub(crate) const LIMIT_MAX: u32 = 1_000;
-/// Longest wait of one call for something new, in milliseconds. Shorter than any deadline of a call.
-pub(crate) const WAIT_MS_MAX: u32 = 20_000;
+/// Longest wait of one call for something new, in milliseconds: the end of a process waits for it.
+pub(crate) const WAIT_MS_MAX: u32 = 5_000;
 /// Entries of one answer, in bytes; the first is there whatever its size.
 pub(crate) const ENTRIES_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Largest answer, in bytes: what [`LIMIT_MAX`] commits of the largest group may have changed takes less.

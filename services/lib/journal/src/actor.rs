@@ -4,13 +4,14 @@
 //! Correctness does not rest on there being one (`slot`): the conditional commit decides. Folding makes a hot
 //! aggregate fast.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use calendar::Instant;
-use futures::FutureExt as _;
+use futures::stream;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use ids::{AggregateId, TenantId};
 use tracing::{error, warn};
 
@@ -102,6 +103,12 @@ fn last_of_each<T, K: Ord>(changes: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
         .collect()
 }
 
+/// What was found under an idempotency key; `None` if nobody has looked yet.
+pub(crate) type Looked = Option<Option<KeyRow>>;
+
+/// Looks at a shared store at the same time.
+pub(crate) const LOOKS_AT_ONCE: usize = 32;
+
 impl<A: Aggregate> Inner<A> {
     pub(crate) async fn plan(&self, scope: Scope, loaded: Option<Box<Loaded<A>>>) -> Result<Plan<A>, Error> {
         let loaded = match loaded {
@@ -125,6 +132,35 @@ impl<A: Aggregate> Inner<A> {
         })
     }
 
+    /// Where each look takes a while, looks at what many commands need at the same time: their idempotency keys, and
+    /// what their state needs now. Between head and commit it does not matter when they are read.
+    async fn look_ahead(&self, plan: &mut Plan<A>, commands: &[Command<A>]) -> Result<Vec<Looked>, Error> {
+        if self.owner.is_none() || commands.len() < 2 {
+            return Ok(vec![None; commands.len()]);
+        }
+        let tenant = plan.scope.tenant;
+        let keys: Vec<_> = commands.iter().map(|command| &command.request.meta).collect();
+        let look = |meta: &Meta| {
+            let (key, keep) = (meta.key, meta.keep);
+            async move {
+                match keep {
+                    Keep::No => Ok(Some(None)),
+                    _ => self.store.key(tenant, key).await.map(Some),
+                }
+            }
+        };
+        let looks: Vec<_> = keys.into_iter().map(look).collect();
+        let looked = stream::iter(looks).buffered(LOOKS_AT_ONCE).try_collect().await?;
+        let mut needs = BTreeSet::new();
+        for command in commands {
+            needs.extend(plan.loaded.state.needs(&command.request.command));
+        }
+        if !needs.is_empty() {
+            self.load(plan.scope, &mut plan.loaded, needs.into_iter().collect()).await?;
+        }
+        Ok(looked)
+    }
+
     /// Decides like [`Self::consider`]; `None` if a rule was broken because another process has moved the
     /// aggregate: rows that were loaded after the head may then belong to a later state than the head.
     pub(crate) async fn considered(
@@ -132,9 +168,10 @@ impl<A: Aggregate> Inner<A> {
         plan: &mut Plan<A>,
         at: usize,
         request: &Request<A::Command>,
+        looked: Looked,
     ) -> Option<Reply<A>> {
         let (scope, expect) = (plan.scope, plan.expect);
-        match AssertUnwindSafe(self.consider(plan, at, request)).catch_unwind().await {
+        match AssertUnwindSafe(self.consider(plan, at, request, looked)).catch_unwind().await {
             Ok(reply) => Some(reply),
             Err(broken) => match Box::pin(self.has_moved(scope, expect)).await {
                 Ok(true) => None,
@@ -146,12 +183,22 @@ impl<A: Aggregate> Inner<A> {
     }
 
     /// Decides one command on the state that its predecessors in the plan led to.
-    async fn consider(&self, plan: &mut Plan<A>, at: usize, request: &Request<A::Command>) -> Reply<A> {
+    async fn consider(
+        &self,
+        plan: &mut Plan<A>,
+        at: usize,
+        request: &Request<A::Command>,
+        looked: Looked,
+    ) -> Reply<A> {
         let (scope, meta) = (plan.scope, &request.meta);
         let now = self.env.now().max(plan.loaded.recorded_at);
         let now = if bug::is("let time run backwards") { self.env.now() } else { now };
-        if meta.keep != Keep::No
-            && let Some(row) = self.store.key(scope.tenant, meta.key).await.map_err(Error::from)?
+        let known = match looked {
+            _ if meta.keep == Keep::No => None,
+            Some(known) => known,
+            None => self.store.key(scope.tenant, meta.key).await.map_err(Error::from)?,
+        };
+        if let Some(row) = known
             && (row.expires_s == 0 || now.unix_ms() / 1000 < row.expires_s)
         {
             let replayed = Box::pin(self.replay(scope.tenant, request, &row)).await?;
@@ -255,9 +302,16 @@ impl<A: Aggregate> Inner<A> {
                     return None;
                 }
             };
+            let looked = match self.look_ahead(&mut plan, &commands).await {
+                Ok(looked) => looked,
+                Err(error) => {
+                    fail(commands, &error);
+                    return None;
+                }
+            };
             let mut replies = Vec::with_capacity(commands.len());
-            for (at, command) in commands.iter().enumerate() {
-                replies.extend(self.considered(&mut plan, at, &command.request).await);
+            for (at, (command, looked)) in commands.iter().zip(looked).enumerate() {
+                replies.extend(self.considered(&mut plan, at, &command.request, looked).await);
             }
             if replies.len() < commands.len() {
                 continue;
@@ -373,7 +427,7 @@ impl<A: Aggregate> Inner<A> {
                 let Some(plan) = plans.get_mut(aggregate) else {
                     return Err(refuse(at, Error::ConcurrentUpdate));
                 };
-                match self.considered(plan, at, request).await {
+                match self.considered(plan, at, request, None).await {
                     None => continue 'rounds,
                     Some(Ok(answer)) => answers.push(answer),
                     Some(Err(rejection)) => {

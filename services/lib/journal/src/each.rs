@@ -81,7 +81,8 @@ impl<A: Aggregate> Inner<A> {
                 continue;
             }
             let Some(plan) = plans.get_mut(aggregate) else { return Round::OneByOne };
-            let reply = match AssertUnwindSafe(self.considered(plan, at, request)).catch_unwind().await {
+            let reply = match AssertUnwindSafe(self.considered(plan, at, request, None)).catch_unwind().await
+            {
                 Ok(Some(reply)) => reply,
                 Ok(None) => return Round::Again,
                 // A rule is broken: that ends its own command, and no other one.

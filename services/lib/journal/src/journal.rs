@@ -10,7 +10,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use calendar::Instant;
 use foldhash::fast::RandomState;
-use futures::stream::FuturesUnordered;
+use futures::stream::{self, FuturesUnordered};
 use futures::{FutureExt as _, StreamExt as _};
 use ids::{AggregateId, TenantId};
 use parking_lot::Mutex;
@@ -18,7 +18,7 @@ use recent::Recent;
 use tokio::sync::oneshot;
 use tracing::error;
 
-use crate::actor::{Loaded, Reply};
+use crate::actor::{LOOKS_AT_ONCE, Loaded, Reply};
 use crate::aggregate::{Aggregate, Damage, Need};
 use crate::bug;
 use crate::entry::{Actor, CHAIN_BYTES, Entry, Posted};
@@ -26,7 +26,7 @@ use crate::env::Env;
 use crate::error::{Error, Rejection, SubmitError};
 use crate::relay::Owner;
 use crate::slot::{Command, Slot, Steady};
-use crate::store::{Chain, Head, KeyHash, Order, Seq, SharedStore};
+use crate::store::{Chain, Head, KeyHash, Order, Seq, SharedStore, StoreError};
 use crate::tally::{self, Tally, Trace};
 
 /// Commands that may wait for one aggregate.
@@ -469,15 +469,29 @@ impl<A: Aggregate> Inner<A> {
         loaded: &mut Loaded<A>,
         needs: Vec<Need>,
     ) -> Result<(), Error> {
-        let mut keys = Vec::new();
+        let (mut keys, mut rows) = (Vec::new(), Vec::new());
         for need in &needs {
             match need {
                 Need::Row(key) => keys.push(key.clone()),
-                Need::Index { index, key } => {
-                    let value =
-                        self.store.index_row(scope.tenant, *index, key.clone(), scope.aggregate).await?;
-                    loaded.state.load(need, value.as_deref())?;
-                }
+                Need::Index { index, key } => rows.push((need, *index, key.clone())),
+            }
+        }
+        let read = |(need, index, key)| async move {
+            let value = self.store.index_row(scope.tenant, index, key, scope.aggregate).await?;
+            Ok::<_, StoreError>((need, value))
+        };
+        // On a shared store each look takes a while.
+        if self.owner.is_some() && rows.len() > 1 {
+            let looks: Vec<_> = rows.into_iter().map(read).collect();
+            let mut looks = stream::iter(looks).buffered(LOOKS_AT_ONCE);
+            while let Some(found) = looks.next().await {
+                let (need, value) = found?;
+                loaded.state.load(need, value.as_deref())?;
+            }
+        } else {
+            for row in rows {
+                let (need, value): (&Need, _) = read(row).await?;
+                loaded.state.load(need, value.as_deref())?;
             }
         }
         if keys.is_empty() {

@@ -23,6 +23,8 @@ use crate::store::{Bucket, Claim, Commit, Order, Outcome, Seq, Store, StoreError
 
 /// Pause between two looks at the leases of others.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How long the end may take; what is left then, others take over.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// Aggregates whose old entries are sealed at the same time; others are sealed when they grow on.
 const SEALING_MAX: usize = 2;
 
@@ -65,7 +67,7 @@ impl Member {
     }
 
     /// Keeps the lease, relays, sweeps, and takes over what silent processes left, until `stop` ends. Then it relays
-    /// what is left of its own.
+    /// what is left of its own and gives the lease back: nothing is committed afterwards.
     pub async fn run(&self, stop: impl Future<Output = ()>) {
         let adopting = async {
             let store = Arc::clone(&self.shared) as Arc<dyn RelayStore>;
@@ -80,8 +82,11 @@ impl Member {
         let adopting: BoxFuture<'_, ()> = adopting.boxed();
         let (adopting, owning) = (pin!(adopting), pin!(self.owner.run(stop)));
         if let Either::Left(((), _)) = select(adopting, owning).await {}
-        if let Err(error) = self.owner.relay().await {
-            warn!("entries are left for others to relay: {error}");
+        match tokio::time::timeout(LEAVE_WITHIN, self.owner.leave()).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => warn!("commits are left for others to look after: some were under way"),
+            Ok(Err(error)) => warn!("entries are left for others to relay: {error}"),
+            Err(_) => warn!("entries are left for others to relay: the store or the bus is too slow"),
         }
     }
 }

@@ -5,8 +5,8 @@
 //! it is still where it was, and the entries up to it are removed. Whoever dies in between leaves a segment
 //! that will be written again, the same.
 //!
-//! Only entry bytes are kept. The hash of each entry follows from the one before the segment, and the last one
-//! is compared when a segment is read: the chain re-computes through it.
+//! Entries are kept as they are stored, and a hash runs over all of them, from one segment to the next: it is compared
+//! when a segment is read. What is in an entry is not looked at: its value may be sealed.
 
 use std::sync::Arc;
 
@@ -15,7 +15,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 
-use crate::journal::{stored, unstored};
 use crate::passing::pass_on_reads;
 use crate::store::{Chain, Commit, Order, Outcome, Seq, Store, StoreError};
 
@@ -37,9 +36,9 @@ pub struct Segment {
     pub last: Seq,
     /// How `data` is encoded.
     pub codec: u8,
-    /// Hash over all entries before the first.
+    /// Hash over all stored entries before the first.
     pub chain_in: Chain,
-    /// Hash over all entries up to the last.
+    /// Hash over all stored entries up to the last.
     pub chain_out: Chain,
     /// The entries.
     pub data: Bytes,
@@ -92,29 +91,29 @@ impl Default for Sizes {
 }
 
 impl Segment {
-    /// Seals stored entries that follow each other.
+    /// Seals stored entries that follow each other, as they are stored: their values may be sealed with a key that
+    /// nobody has here.
     ///
     /// # Errors
-    /// When they do not continue `chain_in`.
+    /// When one is missing.
     pub fn seal(chain_in: Chain, entries: &[(Seq, Bytes)]) -> Result<Segment, StoreError> {
         let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else {
             return Err(damaged("a segment needs entries"));
         };
         let (mut chain, mut plain) = (chain_in, BytesMut::new());
         for (expected, (seq, bytes)) in (*first..).zip(entries) {
-            let (stored, entry) = unstored(bytes.clone()).map_err(|damage| damaged(&damage.0))?;
-            chain = chain.then(&entry);
-            if *seq != expected || chain != stored {
-                return Err(damaged(&format!("entry {seq} does not continue the hash chain")));
+            if *seq != expected {
+                return Err(damaged(&format!("entry {expected} is missing")));
             }
-            plain.put_u32(u32::try_from(entry.len()).map_err(|_| damaged("an entry is too large"))?);
-            plain.put_slice(&entry);
+            chain = chain.then(bytes);
+            plain.put_u32(u32::try_from(bytes.len()).map_err(|_| damaged("an entry is too large"))?);
+            plain.put_slice(bytes);
         }
         let data = lz4_flex::compress_prepend_size(&plain).into();
         Ok(Segment { first: *first, last: *last, codec: LZ4, chain_in, chain_out: chain, data })
     }
 
-    /// Reads the stored entries, with the hash of each.
+    /// Reads the stored entries.
     ///
     /// # Errors
     /// When the bytes do not decode, or do not lead from `chain_in` to `chain_out`.
@@ -133,7 +132,7 @@ impl Segment {
             }
             let entry = plain.split_to(length);
             chain = chain.then(&entry);
-            entries.push((seq, stored(chain, &entry)));
+            entries.push((seq, entry));
         }
         if chain != self.chain_out || !plain.is_empty() {
             return Err(broken());

@@ -432,18 +432,23 @@ impl<S: Store + ?Sized> Store for SealedStore<S> {
                 let page = self.store.aggregates(after, limit).await?;
                 let Some((tenant, aggregate, _)) = page.last() else { return Ok(Vec::new()) };
                 after = Some((*tenant, *aggregate));
-                let found: Vec<Found> = page
-                    .into_iter()
-                    .filter(|(tenant, ..)| !self.keyring.is_destroyed(*tenant))
-                    .map(|(tenant, aggregate, head)| {
-                        let unread =
-                            || Head { chain: Chain::default(), header: Bytes::new(), ..head.clone() };
-                        let keys = self.keyring.of(tenant).and_then(|keys| keys.ok_or(KeyError::Missing));
-                        let opened =
-                            keys.and_then(|keys| self.open_head(&keys, tenant, aggregate, head.clone()));
-                        (tenant, aggregate, opened.unwrap_or_else(|_| unread()))
-                    })
-                    .collect();
+                let mut found: Vec<Found> = Vec::with_capacity(page.len());
+                let mut keys: Option<(TenantId, Result<Option<Arc<TenantKeys>>, KeyError>)> = None;
+                for (tenant, aggregate, head) in page {
+                    if keys.as_ref().is_none_or(|(of, _)| *of != tenant) {
+                        keys = Some((tenant, self.keyring.of(tenant)));
+                    }
+                    let opened = match keys.as_ref().map(|(_, keys)| keys) {
+                        Some(Err(KeyError::Destroyed)) => continue,
+                        Some(Err(error @ (KeyError::Unavailable(_) | KeyError::Exhausted))) => {
+                            return Err(error.clone().into());
+                        }
+                        Some(Ok(Some(keys))) => self.open_head(keys, tenant, aggregate, head.clone()).ok(),
+                        _ => None,
+                    };
+                    let unread = || Head { chain: Chain::default(), header: Bytes::new(), ..head };
+                    found.push((tenant, aggregate, opened.unwrap_or_else(unread)));
+                }
                 // An empty page is the end to those who ask.
                 if !found.is_empty() {
                     return Ok(found);

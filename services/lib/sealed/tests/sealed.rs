@@ -7,16 +7,19 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ids::{AggregateId, TenantId};
 use journal::feed::FeedStore;
+use journal::member::Member;
 use journal::memory::MemoryStore;
+use journal::seal::{SealStore as _, Sizes};
 use journal::store::{
     AttemptId, Chain, Claim, ClaimChange, Commit, Head, IndexChange, KeyHash, KeyRow, NO_BUCKET, Order,
     Outcome, Refusal, Store,
 };
-use journal::{SharedStore, StoreError, feed_contract, store_contract};
+use journal::{SharedStore, StoreError, SystemEnv, feed_contract, store_contract};
 use journal_embedded::{EmbeddedStore, Options};
 use sealed::{KeyError, KeyTable, Keyring, SealedStore};
 use tempfile::{TempDir, tempdir};
@@ -394,4 +397,25 @@ async fn processes_share_the_keys_of_a_tenant() {
     let (three, ()) = process();
     let away = three.head(tenant(1), aggregate(1)).await.unwrap_err();
     assert!(matches!(&away, StoreError::Unavailable(why) if why.contains("cannot be reached")), "{away:?}");
+}
+
+/// The oldest entries of a long journal become segments although nobody there can open them, and read as before.
+#[tokio::test]
+async fn sealed_entries_are_put_into_segments() {
+    let store = Arc::new(MemoryStore::cluster());
+    let sizes = Sizes { segment: 4, tail: 8 };
+    let member = Member::join(Arc::clone(&store) as _, Arc::new(SystemEnv), vec![], sizes);
+    let sealed = over(member, &ring());
+    for expect in 0..40 {
+        assert_eq!(sealed.commit(vec![commit(1, 1, expect)]).await, Outcome::Applied);
+    }
+    let done = async {
+        while store.sealed(tenant(1), aggregate(1)).await.unwrap() < 28 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), done).await.expect("old entries become segments");
+    let read = sealed.entries(tenant(1), aggregate(1), 1, 40, Order::Ascending, 100).await.unwrap();
+    assert!(read.iter().map(|(seq, _)| *seq).eq(1..=40), "{read:?}");
+    assert!(read.iter().all(|(_, entry)| String::from_utf8_lossy(entry).contains(SECRET)), "{read:?}");
 }

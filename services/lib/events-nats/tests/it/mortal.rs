@@ -172,6 +172,10 @@ impl RelayStore for Mortal {
         self.life.call(self.store.raise_fence(tenant, aggregate, bucket))
     }
 
+    fn apply_index(&self, tenant: TenantId, aggregate: AggregateId) -> Answer<'_, ()> {
+        self.life.call(self.store.apply_index(tenant, aggregate))
+    }
+
     fn mark(&self, mark: Mark) -> Answer<'_, Marked> {
         self.life.call(self.store.mark(mark))
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -40,6 +41,8 @@ pub struct Owner {
     /// Whoever holds it relays and sweeps.
     relaying: tokio::sync::Mutex<()>,
     applied: Notify,
+    /// It commits nothing any more.
+    left: AtomicBool,
 }
 
 struct State {
@@ -142,7 +145,8 @@ impl Owner {
         let state = State { id, lease: None, floor: 1, buckets: BTreeMap::new() };
         let (renewing, relaying) = Default::default();
         let (state, applied) = (Mutex::new(state), Notify::new());
-        Arc::new(Owner { store, env, sinks, state, renewing, relaying, applied })
+        let left = AtomicBool::new(false);
+        Arc::new(Owner { store, env, sinks, state, renewing, relaying, applied, left })
     }
 
     /// Which instance this process is now.
@@ -164,6 +168,9 @@ impl Owner {
         tenant: TenantId,
         aggregate: AggregateId,
     ) -> Result<Permit, StoreError> {
+        if self.left.load(Ordering::Acquire) {
+            return Err(StoreError::Unavailable("this process is about to end".into()));
+        }
         for _ in 0..ROUNDS_MAX {
             let Some((permit, marked)) = self.open(tenant, aggregate) else {
                 self.renew().await?;
@@ -334,8 +341,41 @@ impl Owner {
             let past: Vec<Bucket> = state.buckets.range(..state.floor).map(|(bucket, _)| *bucket).collect();
             (state.id, past)
         };
+        self.end(id, past).await
+    }
+
+    /// Decides and relays everything, deletes all marks and gives the lease back: nobody has to adopt this instance.
+    /// Nothing is committed afterwards. False if a commit is still under way, whose marks and lease stay.
+    ///
+    /// # Errors
+    /// When the store or a sink does not answer; what is left is for an adopter.
+    pub async fn leave(&self) -> Result<bool, StoreError> {
+        self.left.store(true, Ordering::Release);
+        self.relay().await?;
+        let _renewing = self.renewing.lock().await;
+        let _relaying = self.relaying.lock().await;
+        let (id, all) = {
+            let state = self.state.lock();
+            (state.id, state.buckets.keys().copied().collect())
+        };
+        self.end(id, all).await?;
+        let lease = {
+            let mut state = self.state.lock();
+            if state.id != id || !state.buckets.is_empty() {
+                return Ok(false);
+            }
+            state.lease.take()
+        };
+        match lease {
+            Some(lease) => self.store.set_lease(id, Some(lease), None).await,
+            None => Ok(true),
+        }
+    }
+
+    /// Ends buckets of which no permit is out.
+    async fn end(&self, id: InstanceId, buckets: Vec<Bucket>) -> Result<usize, StoreError> {
         let mut deleted = 0;
-        for bucket in past {
+        for bucket in buckets {
             let Some(all) = self.closed(id, bucket) else { continue };
             for ((tenant, aggregate), work) in all {
                 let mut upto = work.applied;

@@ -319,6 +319,30 @@ async fn an_undecided_attempt_is_fenced_before_its_bucket_is_deleted() {
     assert_eq!(alone.marks(100).await, 0);
 }
 
+/// A process that ends in good order leaves nothing for an adopter, and commits nothing any more.
+#[tokio::test]
+async fn who_leaves_gives_marks_and_lease_back() {
+    let alone = alone();
+    let journal = alone.journal();
+    for key in 1..=2 {
+        journal.submit(crate::scope(key), crate::request(key, crate::Change::Add(5))).await.expect("applied");
+    }
+    let undecided = alone.owner.enter(TENANT, aggregate(3)).await.expect("enters");
+    assert_eq!(alone.owner.leave().await, Ok(false), "a commit is under way");
+    assert_eq!((alone.heard(1), alone.heard(2)), (1, 1), "what is committed is relayed all the same");
+    assert_eq!(alone.store.leases(None, 9).await.expect("leases").len(), 1);
+    let mut late = commit(3, 0, 1);
+    late.bucket = undecided.bucket();
+    undecided.settle(&Outcome::Unknown(StoreError::Unavailable("who knows".into())), 1);
+    assert_eq!(alone.owner.leave().await, Ok(true));
+    assert_eq!(alone.store.leases(None, 9).await.expect("leases"), vec![]);
+    assert_eq!(alone.marks(100).await, 0);
+    let refused = alone.store.commit(vec![late]).await;
+    assert_eq!(refused, Outcome::Refused(Refusal::Fenced { at: 0, fence: 100 }));
+    assert!(alone.owner.enter(TENANT, aggregate(1)).await.is_err(), "nothing is committed afterwards");
+    assert_eq!(alone.owner.leave().await, Ok(true), "once more does no harm");
+}
+
 /// A commit that is still under way keeps its bucket.
 #[tokio::test]
 async fn a_bucket_with_a_commit_under_way_is_kept() {
