@@ -26,7 +26,7 @@ use crate::wiring::{AuditHere, AuditKeys, Here, Journals, TenantHere};
 /// Longest secret file, in bytes.
 const SECRET_BYTES_MAX: u64 = 4096;
 /// How long a statement for the keys of tenants may take.
-const KEYS_WITHIN: Duration = Duration::from_secs(10);
+const KEYS_WITHIN: Duration = Duration::from_secs(4);
 /// Copies of the data that a datacenter keeps, unless told otherwise.
 const COPIES: u8 = 3;
 
@@ -114,6 +114,8 @@ pub(crate) struct CqlStores {
     stores: Vec<(&'static str, Arc<SealedStore<Member>>)>,
     members: Vec<Arc<Member>>,
     secrets: PathBuf,
+    /// Locked as long as the process runs.
+    _folder: fs::File,
 }
 
 impl CqlStores {
@@ -121,8 +123,10 @@ impl CqlStores {
     pub(crate) async fn open(
         settings: &Cql,
         services: &[&'static str],
+        data: &Path,
         sinks: impl Fn(&str) -> Result<Vec<Arc<dyn Publish>>, Failure>,
     ) -> Result<CqlStores, Failure> {
+        let folder = data::lock_shared(data)?;
         let (mut stores, mut members) = (Vec::new(), Vec::new());
         for service in services {
             let store = CqlStore::open(&settings.config(service)?).await.map_err(|error| failed(&error))?;
@@ -139,7 +143,7 @@ impl CqlStores {
             ));
             members.push(member);
         }
-        Ok(CqlStores { stores, members, secrets: settings.secrets.clone() })
+        Ok(CqlStores { stores, members, secrets: settings.secrets.clone(), _folder: folder })
     }
 
     /// The services of these stores. `data` is where the witness of the audit log remembers what it signed.

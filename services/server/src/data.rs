@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/tenant/  DIR/catalog/  DIR/stock/  DIR/audit/   one store each
 //! DIR/layout                              which stores there are; written when all of them were made
+//! DIR/shared                              the stores of its process are in a database; locked while it runs
 //! DIR/roles                               the services of the process whose folder it is, if that is not all of them
 //! DIR/secrets/pepper                      key of the hashes of API keys, readable by its user only
 //! DIR/secrets/audit-key                   signs the audit logs
@@ -41,6 +42,8 @@ const LAYOUT: &str = "cargo-pilot data ";
 const LAYOUT_VERSION: u32 = 2;
 /// Names the services of a folder that has not all of them.
 const ROLES: &str = "roles";
+/// Marks the folder of a process whose stores are in a database, and is locked by it.
+const SHARED: &str = "shared";
 const MIB: u64 = 1024 * 1024;
 /// The stores, the bytes of blocks that each keeps in memory, and the bytes of records that each collects before it
 /// writes tables; a segment of its log is half as long.
@@ -99,6 +102,7 @@ impl Stores {
         which: Which<'_>,
     ) -> Result<Stores, Failure> {
         restore::refuse_unfinished(data)?;
+        refuse_shared(data)?;
         make_folder(data)?;
         let made = read_layout(data)?;
         refuse_other_roles(data, !made.is_empty(), which)?;
@@ -323,6 +327,39 @@ fn write_layout(
     write_synced(&data.join("layout"), format!("{LAYOUT}{LAYOUT_VERSION}\n{stores}").as_bytes())
 }
 
+fn refuse_shared(data: &Path) -> Result<(), Failure> {
+    if !data.join(SHARED).exists() {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "'{}' belongs to a process whose stores are in a database: start that process, and run this again",
+        data.display()
+    )))
+}
+
+/// Makes the folder of a process whose stores are in a database, and locks it while the file is open.
+pub(crate) fn lock_shared(data: &Path) -> Result<File, Failure> {
+    make_folder(data)?;
+    if !read_layout(data)?.is_empty() {
+        return Err(Failure::Usage(format!(
+            "'{}' holds stores of its own, which a process on a database would leave aside: name another folder with \
+             --data",
+            data.display()
+        )));
+    }
+    let path = data.join(SHARED);
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = opened.map_err(|error| io_failure(&path, "cannot be opened", &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => Err(Failure::Locked(format!(
+            "the data folder '{}' is in use by another cargo-pilot process: stop that one first, or name another \
+             folder with --data",
+            data.display()
+        ))),
+    }
+}
+
 /// The services whose process a folder belongs to; `None` if it is a folder of all.
 fn read_roles(data: &Path) -> Result<Option<Vec<&'static str>>, Failure> {
     let path = data.join(ROLES);
@@ -361,6 +398,7 @@ fn refuse_other_roles(data: &Path, is_made: bool, which: Which<'_>) -> Result<()
 /// Refuses to make a folder anew that should be there.
 fn must_exist(data: &Path, store: &str) -> Result<(), Failure> {
     restore::refuse_unfinished(data)?;
+    refuse_shared(data)?;
     if read_roles(data)?.is_some() {
         return refuse_other_roles(data, true, Which::All);
     }

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use crate::admin::{Admin, Door};
 use crate::cli::{Failure, Serve, say};
 use crate::cql::CqlStores;
-use crate::data::{self, Stores, Which};
+use crate::data::{Stores, Which};
 use crate::observe::Observed;
 use crate::serve::Settings;
 use crate::wiring::{BUS_SINK, ContextKeys, Elsewhere, Here, Wired};
@@ -172,7 +172,6 @@ pub(crate) async fn serve(args: &Serve, settings: Settings) -> Result<(), Failur
             Held::Own(Stores::open(data, args.root_key.as_deref(), args.accept_loss, Which::Of(&services))?)
         }
         (Some(cql), false) => {
-            data::make_folder(data)?;
             let sinks = |service: &str| match &bus {
                 Some(bus) => {
                     let publisher = bus.publisher(service, BUS_SINK);
@@ -181,7 +180,7 @@ pub(crate) async fn serve(args: &Serve, settings: Settings) -> Result<(), Failur
                 }
                 None => Ok(Vec::new()),
             };
-            Held::Shared(CqlStores::open(cql, &services, sinks).await?)
+            Held::Shared(CqlStores::open(cql, &services, data, sinks).await?)
         }
     };
     let peers = Peers::new(&settings.cluster).map_err(|error| Failure::Usage(error.to_string()))?;

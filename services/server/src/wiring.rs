@@ -231,11 +231,12 @@ impl Followed {
         }
     }
 
-    /// The journals for an audit log elsewhere: to be read, and without another bus to be heard.
-    fn handed_out(&self, service: &str, common: &Common) -> Option<Arc<dyn events::Source>> {
+    /// The journals for an audit log elsewhere: to be read, and to be heard unless they are heard (`is_heard`) in
+    /// another way.
+    fn handed_out(&self, service: &str, is_heard: bool) -> Option<Arc<dyn events::Source>> {
         match self {
             // Nobody says what of a feed was handled who does not listen to it.
-            Followed::Bus(bus) if common.bus().is_some() => Some(Sweep::over(bus.listened())),
+            Followed::Bus(bus) if is_heard => Some(Sweep::over(bus.listened())),
             Followed::Bus(bus) => Some(bus.listener()),
             Followed::Swept(store) => Some(Sweep::new(service, Arc::clone(store))),
             Followed::Elsewhere => None,
@@ -325,17 +326,14 @@ impl Wired {
             services =
                 services.and(guard.layer(stock::service(journals.store, env, asked.clone(), asked, system)));
         }
-        match &audit {
-            Some(audit) => {
-                services =
-                    services.and(guard.layer(audit.server())).and(guard.layer(audit.access_log_server()));
-            }
-            None => {
-                let handed = |(service, followed): &(&str, Followed)| followed.handed_out(service, &common);
-                let sources = followed.iter().filter_map(handed);
-                let journals = journal_rpc::Journals::server(sources.collect());
-                services = services.and(guard.layer(journals));
-            }
+        if let Some(audit) = &audit {
+            services = services.and(guard.layer(audit.server())).and(guard.layer(audit.access_log_server()));
+        }
+        if common.elsewhere.is_some() {
+            let is_heard = audit.is_some() || common.bus().is_some();
+            let handed = |(service, followed): &(&str, Followed)| followed.handed_out(service, is_heard);
+            let journals = journal_rpc::Journals::server(followed.iter().filter_map(handed).collect());
+            services = services.and(guard.layer(journals));
         }
         let transport = common.transport(&services);
         let places = match &tenant {

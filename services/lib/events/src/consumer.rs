@@ -215,6 +215,8 @@ impl<S: Sink> Consumer<S> {
             let cursors: BTreeMap<_, _> = aggregates.into_iter().zip(cursors).collect();
             match self.follow_from(tenant, &wanted, cursors, step).await {
                 Err(Error::Sink(SinkError::Moved)) => {}
+                // Nobody can read anything of the tenant any more, and others wait.
+                Err(Error::Source(StoreError::KeyDestroyed)) => return Ok(()),
                 done => return done,
             }
         }

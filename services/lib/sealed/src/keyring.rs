@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ids::TenantId;
 use journal::StoreError;
@@ -20,6 +21,8 @@ use crate::wrapped::{LOOKUP, Version, Wrapped, wrap};
 
 /// Why keys that several processes share are not changed.
 const SHARED: &str = "is used by other processes: it cannot be rotated or destroyed while they run";
+/// Longest wait for others who ask a database for keys.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 /// Tenants whose keys are kept ready in memory.
 const TENANTS_MAX: usize = 4096;
 
@@ -171,16 +174,19 @@ impl Keyring {
         Keyring { known: Recent::new(TENANTS_MAX), kept: Mutex::new(Kept { root, place }), table }
     }
 
-    /// Does something with what is kept, which others wait for.
-    fn with<T>(&self, work: impl FnOnce(&mut Kept) -> T) -> T {
+    /// Does something with what is kept, which others wait for; not for long where a database is asked: threads that
+    /// wait for each other are not to be all that there are.
+    fn with<T>(&self, work: impl FnOnce(&mut Kept) -> Result<T, KeyError>) -> Result<T, KeyError> {
         let Some(table) = &self.table else { return work(&mut self.kept.lock()) };
         let (mut work, mut done) = (Some(work), None);
         table.blocking(&mut || {
-            if let Some(work) = work.take() {
-                done = Some(work(&mut self.kept.lock()));
+            if let (Some(work), Some(mut kept)) = (work.take(), self.kept.try_lock_for(WAIT_MAX)) {
+                done = Some(work(&mut kept));
             }
         });
-        done.expect("work is done once")
+        done.unwrap_or_else(|| {
+            Err(KeyError::Unavailable("too many are asked for at the same time".to_owned()))
+        })
     }
 
     /// Name of the root key.
@@ -265,7 +271,7 @@ impl Keyring {
     pub fn is_destroyed(&self, tenant: TenantId) -> bool {
         match self.known.get(&tenant) {
             Some(known) => matches!(known, Known::Destroyed),
-            None => self.with(|kept| kept.root.is_destroyed(tenant)),
+            None => self.with(|kept| Ok(kept.root.is_destroyed(tenant))).unwrap_or(false),
         }
     }
 

@@ -245,6 +245,9 @@ fn present(keys: &Option<Arc<TenantKeys>>) -> Result<&TenantKeys, KeyError> {
     keys.as_deref().ok_or(KeyError::Missing)
 }
 
+/// The keys of a tenant, if any were made.
+type MadeKeys = Option<Arc<TenantKeys>>;
+
 /// Says which value did not open.
 fn at<T>(opened: Result<T, KeyError>, what: impl FnOnce() -> String) -> Result<T, StoreError> {
     opened.map_err(|error| match error {
@@ -433,7 +436,7 @@ impl<S: Store + ?Sized> Store for SealedStore<S> {
                 let Some((tenant, aggregate, _)) = page.last() else { return Ok(Vec::new()) };
                 after = Some((*tenant, *aggregate));
                 let mut found: Vec<Found> = Vec::with_capacity(page.len());
-                let mut keys: Option<(TenantId, Result<Option<Arc<TenantKeys>>, KeyError>)> = None;
+                let mut keys: Option<(TenantId, Result<MadeKeys, KeyError>)> = None;
                 for (tenant, aggregate, head) in page {
                     if keys.as_ref().is_none_or(|(of, _)| *of != tenant) {
                         keys = Some((tenant, self.keyring.of(tenant)));

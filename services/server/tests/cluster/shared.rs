@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cluster::{Cluster, receipt};
 use crate::http::Http;
-use crate::process::wait_until;
+use crate::process::{run, wait_until};
 
 /// Callers at the same time.
 const CALLERS: usize = 4;
@@ -152,5 +152,13 @@ fn a_cluster_on_a_database_loses_nothing() {
     let left: usize = variants.iter().map(|variant| on_hand(&mut http, variant)).sum();
     assert_eq!(left, posted - 2);
     cluster.audited();
+    // A folder stays with its process: nobody else starts on it, and none of its commands makes stores there.
+    let twice = ["serve", "stock", "--data", "stock", "--config", "stock-2.toml"];
+    let same = run(cluster.path(), twice);
+    assert!(matches!(same.code, Some(74 | 75)), "{same:?}");
     cluster.end();
+    for args in [&["verify", "--data", "stock"][..], &["owner-key", "--data", "tenant"]] {
+        let refused = run(cluster.path(), args).refused(64).to_owned();
+        assert!(refused.contains("in a database"), "{args:?}: {refused}");
+    }
 }

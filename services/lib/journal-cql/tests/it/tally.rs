@@ -214,7 +214,7 @@ impl Ledger {
             let (key, request_id) = (KeyHash(key), String::new());
             Request {
                 command: post,
-                meta: Meta { actor, key, fingerprint: [0; 16], keep: Keep::USUAL, request_id },
+                meta: Meta { actor, key, fingerprint: [0; 16], keep: Keep::USUAL, request_id, trace: None },
             }
         };
         let rejection = match to {

@@ -49,7 +49,7 @@ impl Adopter {
             leases.extend(page);
         }
         self.seen.retain(|instance, _| leases.contains_key(instance));
-        let mut adopted = Vec::new();
+        let (mut adopted, mut failed) = (Vec::new(), None);
         for (instance, lease) in leases {
             let (seen, since) = self.seen.entry(instance).or_insert_with(|| (lease.clone(), now));
             if *seen != lease {
@@ -58,12 +58,20 @@ impl Adopter {
             }
             let mine = lease.adopter == Some(self.by);
             let silent = now.duration_since(*since) >= Duration::from_secs(SILENT_S);
-            if (mine || silent) && self.adopt(instance, lease).await? {
-                self.seen.remove(&instance);
-                adopted.push(instance);
+            if !(mine || silent) {
+                continue;
+            }
+            match self.adopt(instance, lease).await {
+                Ok(true) => {
+                    self.seen.remove(&instance);
+                    adopted.push(instance);
+                }
+                Ok(false) => {}
+                // The others are not to wait for this one.
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(adopted)
+        failed.map_or(Ok(adopted), Err)
     }
 
     /// Adopts an instance whose lease is still `seen`. False if it is not: the instance lives, or another

@@ -287,10 +287,12 @@ impl Owner {
             Ok(())
         });
         let mut relays = stream::iter(relays).buffer_unordered(RELAYS_MAX);
+        // One that cannot be read keeps no other waiting.
+        let mut all = Ok(());
         while let Some(done) = relays.next().await {
-            done?;
+            all = all.and(done);
         }
-        Ok(())
+        all
     }
 
     /// Aggregates with entries to publish, each once, and up to which one.
@@ -331,7 +333,7 @@ impl Owner {
     /// # Errors
     /// When the store or a sink does not answer; the call can be repeated.
     pub async fn sweep(&self) -> Result<usize, StoreError> {
-        self.relay().await?;
+        let relayed = self.relay().await;
         let _one = self.relaying.lock().await;
         let now = self.now();
         let (id, past) = {
@@ -341,7 +343,8 @@ impl Owner {
             let past: Vec<Bucket> = state.buckets.range(..state.floor).map(|(bucket, _)| *bucket).collect();
             (state.id, past)
         };
-        self.end(id, past).await
+        let deleted = self.end(id, past).await?;
+        relayed.map(|()| deleted)
     }
 
     /// Decides and relays everything, deletes all marks and gives the lease back: nobody has to adopt this instance.
@@ -372,21 +375,15 @@ impl Owner {
         }
     }
 
-    /// Ends buckets of which no permit is out.
+    /// Ends buckets of which no permit is out. One that cannot be ended keeps no other waiting.
     async fn end(&self, id: InstanceId, buckets: Vec<Bucket>) -> Result<usize, StoreError> {
-        let mut deleted = 0;
+        let (mut deleted, mut failed) = (0, None);
         for bucket in buckets {
             let Some(all) = self.closed(id, bucket) else { continue };
-            for ((tenant, aggregate), work) in all {
-                let mut upto = work.applied;
-                if work.undecided {
-                    upto = self.store.raise_fence(tenant, aggregate, bucket).await?.seq;
-                }
-                if upto > work.relayed {
-                    self.publish(tenant, aggregate, upto).await?;
-                }
+            if let Err(error) = self.end_one(id, bucket, all).await {
+                failed = failed.or(Some(error));
+                continue;
             }
-            self.store.delete_bucket(id, bucket).await?;
             let mut state = self.state.lock();
             if state.id != id {
                 return Ok(deleted);
@@ -394,7 +391,20 @@ impl Owner {
             state.buckets.remove(&bucket);
             deleted += 1;
         }
-        Ok(deleted)
+        failed.map_or(Ok(deleted), Err)
+    }
+
+    async fn end_one(&self, id: InstanceId, bucket: Bucket, all: Aggregates) -> Result<(), StoreError> {
+        for ((tenant, aggregate), work) in all {
+            let mut upto = work.applied;
+            if work.undecided {
+                upto = self.store.raise_fence(tenant, aggregate, bucket).await?.seq;
+            }
+            if upto > work.relayed {
+                self.publish(tenant, aggregate, upto).await?;
+            }
+        }
+        self.store.delete_bucket(id, bucket).await
     }
 
     /// The aggregates of a bucket, if no permit for it is out.
