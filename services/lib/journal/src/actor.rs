@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use calendar::Instant;
 use futures::stream;
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _};
 use ids::{AggregateId, TenantId};
 use tracing::{error, warn};
 
@@ -107,7 +107,7 @@ fn last_of_each<T, K: Ord>(changes: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
 pub(crate) type Looked = Option<Option<KeyRow>>;
 
 /// Looks at a shared store at the same time.
-pub(crate) const LOOKS_AT_ONCE: usize = 32;
+pub(crate) const LOOKS_AT_ONCE: usize = 16;
 
 impl<A: Aggregate> Inner<A> {
     pub(crate) async fn plan(&self, scope: Scope, loaded: Option<Box<Loaded<A>>>) -> Result<Plan<A>, Error> {
@@ -133,10 +133,11 @@ impl<A: Aggregate> Inner<A> {
     }
 
     /// Where each look takes a while, looks at what many commands need at the same time: their idempotency keys, and
-    /// what their state needs now. Between head and commit it does not matter when they are read.
-    async fn look_ahead(&self, plan: &mut Plan<A>, commands: &[Command<A>]) -> Result<Vec<Looked>, Error> {
+    /// what their state needs now. Between head and commit it does not matter when they are read. What cannot be read
+    /// is looked at again, by the command that needs it.
+    async fn look_ahead(&self, plan: &mut Plan<A>, commands: &[Command<A>]) -> Vec<Looked> {
         if self.owner.is_none() || commands.len() < 2 {
-            return Ok(vec![None; commands.len()]);
+            return vec![None; commands.len()];
         }
         let tenant = plan.scope.tenant;
         let keys: Vec<_> = commands.iter().map(|command| &command.request.meta).collect();
@@ -144,21 +145,21 @@ impl<A: Aggregate> Inner<A> {
             let (key, keep) = (meta.key, meta.keep);
             async move {
                 match keep {
-                    Keep::No => Ok(Some(None)),
-                    _ => self.store.key(tenant, key).await.map(Some),
+                    Keep::No => Some(None),
+                    _ => self.store.key(tenant, key).await.ok(),
                 }
             }
         };
         let looks: Vec<_> = keys.into_iter().map(look).collect();
-        let looked = stream::iter(looks).buffered(LOOKS_AT_ONCE).try_collect().await?;
+        let looked = stream::iter(looks).buffered(LOOKS_AT_ONCE).collect().await;
         let mut needs = BTreeSet::new();
         for command in commands {
             needs.extend(plan.loaded.state.needs(&command.request.command));
         }
         if !needs.is_empty() {
-            self.load(plan.scope, &mut plan.loaded, needs.into_iter().collect()).await?;
+            let _ = self.load(plan.scope, &mut plan.loaded, needs.into_iter().collect()).await;
         }
-        Ok(looked)
+        looked
     }
 
     /// Decides like [`Self::consider`]; `None` if a rule was broken because another process has moved the
@@ -302,13 +303,7 @@ impl<A: Aggregate> Inner<A> {
                     return None;
                 }
             };
-            let looked = match self.look_ahead(&mut plan, &commands).await {
-                Ok(looked) => looked,
-                Err(error) => {
-                    fail(commands, &error);
-                    return None;
-                }
-            };
+            let looked = self.look_ahead(&mut plan, &commands).await;
             let mut replies = Vec::with_capacity(commands.len());
             for (at, (command, looked)) in commands.iter().zip(looked).enumerate() {
                 replies.extend(self.considered(&mut plan, at, &command.request, looked).await);

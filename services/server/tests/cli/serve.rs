@@ -279,8 +279,7 @@ fn settings_that_do_not_exist_are_refused_first() {
 fn a_folder_in_use_is_refused() {
     let folder = tempdir().unwrap();
     let server = Server::start(folder.path(), &["--demo"]);
-    let init = ["init", "--data", "data", "--name", "X", "--country", "DE", "--currency", "EUR"];
-    for args in [&serve_args("data")[..], &init, &["verify", "--data", "data"]] {
+    for args in [&serve_args("data")[..], &["verify", "--data", "data"]] {
         let finished = run(folder.path(), args);
         let message = finished.refused(75);
         assert!(message.contains("'data'") && message.contains("stop"), "{message}");

@@ -142,6 +142,8 @@ mod tests {
             ("inheritance.read", true,  false, true),
             ("inheritance.update", true, false, false),
             ("internal.gateway", false, false, false),
+            ("internal.guard", false, false, false),
+            ("internal.journal", false, false, false),
             ("internal.tenant", false, false, false),
             ("key.create",       true,  false, false),
             ("key.read",         true,  false, true),

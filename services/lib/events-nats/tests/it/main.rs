@@ -149,8 +149,8 @@ async fn a_drain_loses_nothing_and_gives_back_what_was_not_begun() {
         }
     }
     while publishing.step().await.expect("relays") {}
-    let drained = one.drain(Duration::from_millis(200)).await.expect_err("it is held up");
-    assert_eq!((drained.publishes, drained.changes), (0, 1));
+    let held_up = one.hush(Duration::from_millis(200)).await.expect_err("it is held up");
+    assert_eq!((held_up.publishes, held_up.changes), (0, 1));
     drop(closed);
     one.hush(Duration::from_secs(20)).await.expect("what is under way is finished");
     assert_eq!(sink.count(), 1, "nothing new is heard");

@@ -10,8 +10,9 @@ mod tally;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use journal_cql::{Config, CqlStore, Replication, migrate};
+use journal_cql::{Config, CqlStore, Error, Replication, migrate};
 use parking_lot::Mutex;
 
 use crate::cluster::Cluster;
@@ -46,7 +47,12 @@ async fn keyspace(cluster: &Cluster) -> Config {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("k{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let config = cluster.config(&name);
-    migrate(&config, &Replication::of(cluster::DATACENTER, cluster.copies())).await.expect("migrates");
+    // Nodes that answer may not know of each other yet.
+    let until = Instant::now() + Duration::from_secs(120);
+    while let Err(error) = migrate(&config, &Replication::of(cluster::DATACENTER, cluster.copies())).await {
+        assert!(matches!(error, Error::Database(_)) && Instant::now() < until, "migrates: {error:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await; // between two tries, until the deadline
+    }
     config
 }
 
