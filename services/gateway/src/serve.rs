@@ -88,7 +88,7 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: Cancellati
                         tracing::debug!(%peer, "a connection ended: {error}");
                     }
                 }
-                () = nothing_asked(&asked, headers_within) => {
+                () = telemetry::nothing_asked(&asked, headers_within) => {
                     tracing::debug!(%peer, "a connection asked for nothing");
                 }
             }
@@ -105,14 +105,6 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, shutdown: Cancellati
     });
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("{} requests were cut off by the shutdown", gateway.in_flight());
-    }
-}
-
-/// Ends when a connection has not asked for anything by the time that its headers may take. What reads headers has
-/// the same bound, but only from the moment when it knows which version of HTTP is spoken.
-async fn nothing_asked(asked: &Notify, within: Duration) {
-    if tokio::time::timeout(within, asked.notified()).await.is_ok() {
-        std::future::pending().await
     }
 }
 

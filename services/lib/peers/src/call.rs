@@ -55,12 +55,8 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    /// What calls for the same aggregate have in common: said by the caller, or the name of the aggregate that the
-    /// contract finds in the request.
+    /// What calls for the same aggregate have in common: its name, which the contract finds in the request.
     fn route(&self) -> Option<Bytes> {
-        if let Some(said) = self.headers.get(name::ROUTE) {
-            return Some(Bytes::copy_from_slice(said.as_bytes()));
-        }
         let rule = proto::rules().get(self.path.as_ref()?.path())?;
         let (false, Payload::Whole(body)) = (rule.aggregate.is_empty(), &self.body) else { return None };
         let message = body.message()?;

@@ -24,8 +24,7 @@ pub struct Settings {
     /// Certificates of this process. Without them calls are not encrypted and nobody proves who he is: for a network
     /// that does both by itself.
     pub tls: Option<TlsSettings>,
-    /// Roles whose calls for the same aggregate, or with the same `cp-route`, go to the same process. Default
-    /// `["stock"]`.
+    /// Roles whose calls for the same aggregate go to the same process. Default `["stock"]`.
     pub hash: Vec<String>,
     /// So many calls of this process may be under way to one process before it counts as loaded and calls go past it in
     /// spite of their route. Default 64.

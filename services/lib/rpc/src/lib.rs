@@ -60,9 +60,6 @@ pub mod header {
     pub const IF_MATCH: &str = "if-match";
     /// Names one request in logs and answers: `req_…`.
     pub const REQUEST_ID: &str = "request-id";
-    /// What calls with the same value have in common, such as the aggregate that they are about: where it helps,
-    /// they go to the same process. Opaque; set by the gateway.
-    pub const ROUTE: &str = "cp-route";
     /// W3C trace context.
     pub const TRACEPARENT: &str = "traceparent";
     /// Time that is left for the call, as gRPC writes it: `30S`, `1500m`.
@@ -82,8 +79,6 @@ pub mod header {
         pub const IF_MATCH: HeaderName = HeaderName::from_static(super::IF_MATCH);
         /// See [`super::REQUEST_ID`].
         pub const REQUEST_ID: HeaderName = HeaderName::from_static(super::REQUEST_ID);
-        /// See [`super::ROUTE`].
-        pub const ROUTE: HeaderName = HeaderName::from_static(super::ROUTE);
         /// See [`super::TRACEPARENT`].
         pub const TRACEPARENT: HeaderName = HeaderName::from_static(super::TRACEPARENT);
         /// See [`super::GRPC_TIMEOUT`].

@@ -111,7 +111,7 @@ impl Admin {
                         }
                     }
                     () = stop.cancelled() => {}
-                    () = nothing_asked(&asked) => {}
+                    () = nothing_asked(&asked, HEADERS_WITHIN) => {}
                     () = tokio::time::sleep(CONNECTION_LASTS) => {}
                 }
                 drop(place);
@@ -121,10 +121,10 @@ impl Admin {
     }
 }
 
-/// Ends when a connection has not asked for anything by the time that its headers may take. What reads headers has
-/// the same bound, but only from the moment when it knows which version of HTTP is spoken.
-async fn nothing_asked(asked: &Notify) {
-    if tokio::time::timeout(HEADERS_WITHIN, asked.notified()).await.is_ok() {
+/// Ends when a connection has not asked for anything (`asked` was not notified) after `within`. What reads headers has
+/// such a bound too, but only from the moment when it knows which version of HTTP is spoken.
+pub async fn nothing_asked(asked: &Notify, within: Duration) {
+    if tokio::time::timeout(within, asked.notified()).await.is_ok() {
         std::future::pending().await
     }
 }

@@ -19,7 +19,7 @@ mod sources;
 pub mod table;
 pub mod trace;
 
-pub use admin::Admin;
+pub use admin::{Admin, nothing_asked};
 pub use class::Class;
 pub use health::{Health, State};
 pub use metrics::{

@@ -43,7 +43,14 @@ impl Adopter {
         let mut leases = BTreeMap::new();
         let mut after = None;
         loop {
-            let page = self.store.leases(after, PAGE).await?;
+            let page = match self.store.leases(after, PAGE).await {
+                Ok(page) => page,
+                Err(error) => {
+                    // Nobody could renew either: how long leases were silent before says nothing.
+                    self.seen.clear();
+                    return Err(error);
+                }
+            };
             let Some((last, _)) = page.last() else { break };
             after = Some(*last);
             leases.extend(page);

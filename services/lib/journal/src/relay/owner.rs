@@ -343,8 +343,36 @@ impl Owner {
             let past: Vec<Bucket> = state.buckets.range(..state.floor).map(|(bucket, _)| *bucket).collect();
             (state.id, past)
         };
+        self.hand_on(id);
         let deleted = self.end(id, past).await?;
         relayed.map(|()| deleted)
+    }
+
+    /// Leaves entries that are not relayed yet to the last bucket in which their aggregate is marked: an adopter finds
+    /// them there as well. So while a sink is away no more is kept than each aggregate once.
+    fn hand_on(&self, id: InstanceId) {
+        let mut state = self.state.lock();
+        if state.id != id {
+            return;
+        }
+        let mut last: BTreeMap<(TenantId, AggregateId), Bucket> = BTreeMap::new();
+        for (bucket, all) in &state.buckets {
+            let marked = all.iter().filter(|(_, work)| work.marked);
+            last.extend(marked.map(|(aggregate, _)| (*aggregate, *bucket)));
+        }
+        let mut handed = Vec::new();
+        for (bucket, all) in &mut state.buckets {
+            let is_left = |aggregate: &(TenantId, AggregateId), work: &mut Work| {
+                work.open == 0 && !work.undecided && last.get(aggregate).is_some_and(|last| bucket < last)
+            };
+            handed.extend(all.extract_if(.., is_left).map(|(aggregate, work)| (aggregate, work.applied)));
+        }
+        for (aggregate, applied) in handed {
+            let all = last.get(&aggregate).and_then(|bucket| state.buckets.get_mut(bucket));
+            if let Some(work) = all.and_then(|all| all.get_mut(&aggregate)) {
+                work.applied = applied.max(work.applied);
+            }
+        }
     }
 
     /// Decides and relays everything, deletes all marks and gives the lease back: nobody has to adopt this instance.

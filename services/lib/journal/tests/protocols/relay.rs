@@ -343,6 +343,48 @@ async fn who_leaves_gives_marks_and_lease_back() {
     assert_eq!(alone.owner.leave().await, Ok(true), "once more does no harm");
 }
 
+/// A sink that is away.
+struct Away;
+
+impl Publish for Away {
+    fn sink(&self) -> Sink {
+        1
+    }
+
+    fn publish(
+        &self,
+        _: TenantId,
+        _: AggregateId,
+        _: Vec<(Seq, Bytes)>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        async { Err(StoreError::Unavailable("the bus is away".into())) }.boxed()
+    }
+}
+
+/// While a sink is away for long, an aggregate is kept once and not once for each bucket, and whoever adopts finds it.
+#[tokio::test]
+async fn a_sink_that_is_away_piles_nothing_up() {
+    let mut alone = alone();
+    let away: Vec<Arc<dyn Publish>> = vec![Arc::new(Away)];
+    alone.owner = Owner::new(Arc::clone(&alone.store) as _, Arc::clone(&alone.env) as _, away);
+    let journal = alone.journal();
+    journal.submit(crate::scope(2), crate::request(99, crate::Change::Add(5))).await.expect("applied");
+    for key in 1..=20 {
+        journal.submit(crate::scope(1), crate::request(key, crate::Change::Add(5))).await.expect("applied");
+        alone.env.seconds.fetch_add(BUCKET_S, Ordering::Relaxed);
+        assert!(alone.owner.sweep().await.is_err(), "nothing is relayed");
+    }
+    let mut marks = Vec::new();
+    for bucket in 100..=120 {
+        marks.push(alone.marks(bucket).await);
+    }
+    // The first bucket has the aggregate that was written in no other one, and its own mark of the other until then.
+    assert_eq!(marks.iter().filter(|count| **count > 0).count(), 2, "{marks:?}");
+    let (id, lease) = alone.store.leases(None, 9).await.expect("leases").remove(0);
+    assert_eq!(alone.adopter().adopt(id, lease).await, Ok(true));
+    assert_eq!((alone.heard(1), alone.heard(2)), (20, 1));
+}
+
 /// A commit that is still under way keeps its bucket.
 #[tokio::test]
 async fn a_bucket_with_a_commit_under_way_is_kept() {

@@ -12,12 +12,11 @@ use crate::world::{
     Caller, Kind, Load, Mood, Names, Start, With, addresses, connected, fixed, nodes, settings, until,
 };
 
-/// Who answers each of `routes`, one after the other.
-async fn owners(caller: &Caller, routes: u32) -> Vec<SocketAddr> {
+/// Who answers for each of `aggregates`, one after the other.
+async fn owners(caller: &Caller, aggregates: u32) -> Vec<SocketAddr> {
     let mut owners = Vec::new();
-    for route in 0..routes {
-        let route = format!("ten_1/itm_{route}");
-        owners.push(caller.read("pub_1", With { route: Some(&route), ..With::default() }).await.unwrap());
+    for number in 0..aggregates {
+        owners.push(caller.read(&format!("pub_{number}"), With::default()).await.unwrap());
     }
     owners
 }
@@ -65,7 +64,7 @@ async fn a_slow_process_gets_fewer_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_route_stays_with_its_process_and_few_move_when_one_comes() {
+async fn an_aggregate_stays_with_its_process_and_few_move_when_one_comes() {
     let nodes = nodes(5).await;
     let names = Arc::<Names>::default();
     names.say("catalog", addresses(&nodes[..4]));
@@ -94,7 +93,7 @@ async fn a_route_stays_with_its_process_and_few_move_when_one_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_route_that_everybody_wants_spills_over() {
+async fn an_aggregate_that_everybody_wants_spills_over() {
     let nodes = nodes(4).await;
     for node in &nodes {
         *node.mood.lock() = Mood::Hang;
@@ -104,11 +103,10 @@ async fn a_route_that_everybody_wants_spills_over() {
     let list = || async { caller.list().await.unwrap() };
     list().await;
     connected(&peers, 4).await;
-    let hot = With { route: Some("ten_1/itm_hot"), ..With::default() };
     let calls: Vec<_> = (0..80)
-        .map(|call| {
+        .map(|_| {
             let caller = caller.clone();
-            tokio::spawn(async move { caller.read(&call.to_string(), hot).await })
+            tokio::spawn(async move { caller.read("pub_hot", With::default()).await })
         })
         .collect();
     let under_way = || nodes.iter().map(|node| node.seen.under_way.load(Ordering::SeqCst)).sum::<usize>();
@@ -126,7 +124,7 @@ async fn a_route_that_everybody_wants_spills_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_little_load_does_not_part_a_route() {
+async fn a_little_load_does_not_part_an_aggregate() {
     let nodes = nodes(4).await;
     for node in &nodes {
         *node.mood.lock() = Mood::Answer(5);
@@ -135,8 +133,7 @@ async fn a_little_load_does_not_part_a_route() {
     let caller = Caller::new(&peers);
     caller.read("pub_1", With::default()).await.unwrap();
     connected(&peers, 4).await;
-    let hot = With { route: Some("ten_1/itm_hot"), ..With::default() };
-    let answers = join_all((0..40).map(|_| caller.read("pub_2", hot))).await;
+    let answers = join_all((0..40).map(|_| caller.read("pub_hot", With::default()))).await;
     let by: BTreeMap<SocketAddr, u32> = answers.into_iter().fold(BTreeMap::new(), |mut by, answer| {
         *by.entry(answer.unwrap()).or_default() += 1;
         by

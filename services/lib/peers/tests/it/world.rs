@@ -289,7 +289,6 @@ pub(crate) struct Caller(PublicationServiceClient<Transport>);
 #[derive(Clone, Copy, Default)]
 pub(crate) struct With<'a> {
     pub(crate) key: Option<&'a str>,
-    pub(crate) route: Option<&'a str>,
     pub(crate) within: Option<Duration>,
 }
 
@@ -299,10 +298,8 @@ impl With<'_> {
         if let Some(within) = self.within {
             request.set_timeout(within);
         }
-        for (name, value) in [(rpc::header::IDEMPOTENCY_KEY, self.key), (rpc::header::ROUTE, self.route)] {
-            if let Some(value) = value {
-                request.metadata_mut().insert(name, value.parse().unwrap());
-            }
+        if let Some(key) = self.key {
+            request.metadata_mut().insert(rpc::header::IDEMPOTENCY_KEY, key.parse().unwrap());
         }
         request
     }
