@@ -11,6 +11,7 @@ use journal::SystemEnv;
 use journal::member::Member;
 use journal::relay::Publish;
 use journal::seal::Sizes;
+use journal::store::Store as _;
 use journal_cql::{Config, CqlStore, Replication};
 use sealed::{KeyTable, Keyring, SealedStore};
 use serde::Deserialize;
@@ -123,7 +124,7 @@ impl CqlStores {
     pub(crate) async fn open(
         settings: &Cql,
         services: &[&'static str],
-        data: &Path,
+        (data, accept_loss): (&Path, bool),
         sinks: impl Fn(&str) -> Result<Vec<Arc<dyn Publish>>, Failure>,
     ) -> Result<CqlStores, Failure> {
         let folder = data::lock_shared(data)?;
@@ -143,7 +144,29 @@ impl CqlStores {
             ));
             members.push(member);
         }
-        Ok(CqlStores { stores, members, secrets: settings.secrets.clone(), _folder: folder })
+        let stores = CqlStores { stores, members, secrets: settings.secrets.clone(), _folder: folder };
+        stores.must_remember(data, accept_loss).await?;
+        Ok(stores)
+    }
+
+    /// Sees that the witness of the audit log remembers what it signed, in `data`: one that remembers nothing would sign
+    /// a log that was set back. A new cluster has nothing to remember.
+    async fn must_remember(&self, data: &Path, accept_loss: bool) -> Result<(), Failure> {
+        let Some((_, logs)) = self.stores.iter().find(|(name, _)| *name == "audit") else { return Ok(()) };
+        let memory = WitnessFolder::below(data);
+        if !memory.is_there() && !accept_loss {
+            let first = logs.aggregates(None, 1).await;
+            let first = first.map_err(|error| Failure::Unavailable(format!("the audit logs: {error}")))?;
+            if !first.is_empty() {
+                return Err(Failure::Machine(format!(
+                    "there are audit logs, and '{}' does not hold what their witness has signed: one process has the \
+                     role audit, on the folder that it always had. If that folder is lost, look at the logs with an \
+                     exported one, then start once with --accept-loss",
+                    data.display()
+                )));
+            }
+        }
+        memory.make()
     }
 
     /// The services of these stores. `data` is where the witness of the audit log remembers what it signed.

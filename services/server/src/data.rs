@@ -516,6 +516,15 @@ impl WitnessFolder {
         WitnessFolder(data.join("audit-witness"))
     }
 
+    /// Whether there is anything, or was.
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.is_dir()
+    }
+
+    pub(crate) fn make(&self) -> Result<(), Failure> {
+        make_folder(&self.0)
+    }
+
     /// The file of a log: `cargo-pilot/audit/ten_…` is kept in `ten_…`.
     fn file(&self, origin: &str) -> PathBuf {
         self.0.join(origin.rsplit('/').next().unwrap_or(origin))

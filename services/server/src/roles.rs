@@ -180,7 +180,7 @@ pub(crate) async fn serve(args: &Serve, settings: Settings) -> Result<(), Failur
                 }
                 None => Ok(Vec::new()),
             };
-            Held::Shared(CqlStores::open(cql, &services, data, sinks).await?)
+            Held::Shared(CqlStores::open(cql, &services, (data, args.accept_loss), sinks).await?)
         }
     };
     let peers = Peers::new(&settings.cluster).map_err(|error| Failure::Usage(error.to_string()))?;

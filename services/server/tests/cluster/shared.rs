@@ -157,6 +157,10 @@ fn a_cluster_on_a_database_loses_nothing() {
     let same = run(cluster.path(), twice);
     assert!(matches!(same.code, Some(74 | 75)), "{same:?}");
     cluster.end();
+    // A second witness would sign whatever it is shown.
+    let other = ["serve", "audit", "--data", "audit-2", "--config", "audit.toml"];
+    let refused = run(cluster.path(), other).refused(74).to_owned();
+    assert!(refused.contains("'audit-2'") && refused.contains("witness"), "{refused}");
     for args in [&["verify", "--data", "stock"][..], &["owner-key", "--data", "tenant"]] {
         let refused = run(cluster.path(), args).refused(64).to_owned();
         assert!(refused.contains("in a database"), "{args:?}: {refused}");
