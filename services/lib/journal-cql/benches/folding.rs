@@ -1,6 +1,16 @@
 //! What folding brings: posts through a journal against a bare conditional batch, in the same run on one aggregate.
 //!
-//! `cargo test --release -p journal-cql --test it measure -- --ignored --nocapture`
+//! `cargo bench -p journal-cql`
+
+#![allow(dead_code, reason = "helpers of the tests")]
+#![allow(clippy::float_arithmetic, reason = "figures for people")]
+
+#[path = "../tests/it/cluster.rs"]
+mod cluster;
+#[path = "../tests/it/nodes.rs"]
+mod nodes;
+#[path = "../tests/it/tally.rs"]
+mod tally;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +19,7 @@ use scylla::statement::Consistency;
 use scylla::statement::batch::{Batch, BatchType};
 
 use crate::tally::{Ledger, Process, TENANT, aggregate, commits};
-use crate::{drop_keyspace, keyspace, one_node, session};
+use nodes::{drop_keyspace, keyspace, one_node, session};
 
 const EACH: Duration = Duration::from_secs(10);
 
@@ -37,9 +47,8 @@ async fn bare(config: &journal_cql::Config) -> u32 {
     u32::try_from(seq).expect("few")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "measures, and takes its time"]
-async fn folding_against_a_bare_batch() {
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
     let node = tokio::task::block_in_place(one_node);
     let config = keyspace(node).await;
     bare(&config).await; // warms the node
@@ -71,7 +80,7 @@ async fn folding_against_a_bare_batch() {
     drop_keyspace(&config).await;
 }
 
-#[allow(clippy::cast_precision_loss, clippy::float_arithmetic)]
+#[allow(clippy::cast_precision_loss, reason = "figures for people")]
 fn per_second(count: usize) -> f64 {
     count as f64 / EACH.as_secs_f64()
 }
