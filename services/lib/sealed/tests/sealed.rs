@@ -397,6 +397,9 @@ async fn processes_share_the_keys_of_a_tenant() {
     let (three, ()) = process();
     let away = three.head(tenant(1), aggregate(1)).await.unwrap_err();
     assert!(matches!(&away, StoreError::Unavailable(why) if why.contains("cannot be reached")), "{away:?}");
+    // A head that cannot be opened now is no damaged one.
+    let listed = three.aggregates(None, 10).await.unwrap_err();
+    assert!(matches!(listed, StoreError::Unavailable(_)), "{listed:?}");
 }
 
 /// The oldest entries of a long journal become segments although nobody there can open them, and read as before.

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -10,8 +11,10 @@ use crate::cluster::{Cluster, receipt};
 use crate::http::Http;
 use crate::process::{run, wait_until};
 
-/// Callers at the same time.
-const CALLERS: usize = 4;
+/// Callers at the same time; `CLUSTER_CALLERS=64` has more, for a measurement.
+fn callers() -> usize {
+    std::env::var("CLUSTER_CALLERS").ok().and_then(|callers| callers.parse().ok()).unwrap_or(4)
+}
 
 /// Callers that post one receipt after the other, each under a key of its own, until they are stopped. What was not
 /// acknowledged they repeat, and write down that they had to.
@@ -30,7 +33,7 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let (next, failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
         let door = Arc::new(Mutex::new(cluster.url(door)));
-        let callers = (0..CALLERS).map(|caller| {
+        let callers = (0..callers()).map(|caller| {
             let (stop, next, failed, door) =
                 (Arc::clone(&stop), Arc::clone(&next), Arc::clone(&failed), Arc::clone(&door));
             let variant = variants[caller % variants.len()].clone();
@@ -90,6 +93,7 @@ fn a_cluster_on_a_database_loses_nothing() {
     let load = Load::start(&cluster, &variants, &location, "gateway");
     load.go_on(20);
 
+    let (since, before) = (Instant::now(), load.next.load(Ordering::Relaxed));
     for name in ["stock", "stock-2", "catalog", "catalog-2", "tenant", "tenant-2", "audit"] {
         let finished = cluster.terminate(name);
         assert_eq!(finished.code, Some(0), "{name}: {finished:?}");
@@ -100,12 +104,14 @@ fn a_cluster_on_a_database_loses_nothing() {
     // A balancer before the doors leaves the one that is not ready any more.
     for (name, other) in [("gateway", "gateway-2"), ("gateway-2", "gateway")] {
         *load.door.lock().unwrap() = cluster.url(other);
-        load.go_on(2 * CALLERS);
+        load.go_on(2 * callers());
         let finished = cluster.terminate(name);
         assert_eq!(finished.code, Some(0), "{name}: {finished:?}");
         load.go_on(8);
         cluster.begin(name);
     }
+    let (posted, took) = (load.next.load(Ordering::Relaxed) - before, since.elapsed());
+    eprintln!("{posted} postings of {} callers in {took:?} while every process was restarted", callers());
     assert_eq!(load.take_failed(), Vec::<String>::new(), "no request fails while processes are restarted");
 
     cluster.kill("stock");

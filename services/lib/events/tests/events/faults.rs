@@ -48,7 +48,7 @@ proptest! {
         runtime.block_on(async move {
             let service = Service::new("stock");
             let sink = Arc::new(Kept::default());
-            let source = Arc::new(Rumours { journal: service.bus.listener(), said: Mutex::default() });
+            let source = Arc::new(Rumours { journal: service.bus.listener(), said: Mutex::default(), destroyed: None });
             let start = || Consumer::new("test", Arc::clone(&source) as _, Arc::clone(&sink));
             let mut consumer = start();
             let mut written = [0_u64; 4];
@@ -82,4 +82,26 @@ proptest! {
             assert_eq!(found.entries, written.iter().sum::<u64>());
         });
     }
+}
+
+/// A tenant whose key was destroyed holds up no other: what the bus still says of it is passed over.
+#[tokio::test]
+async fn a_destroyed_key_stalls_nobody() {
+    let service = Service::new("stock");
+    let sink = Arc::new(Kept::default());
+    let destroyed = Some(crate::world::tenant(1));
+    let source = Arc::new(Rumours { journal: service.bus.listener(), said: Mutex::default(), destroyed });
+    let consumer = Consumer::new("audit", Arc::clone(&source) as _, Arc::clone(&sink));
+    for of in [1, 2] {
+        service.write(of, 1, "text").await;
+    }
+    // Who is new compares all heads, of this tenant and of the next.
+    source.said.lock().push((1, 1));
+    consumer.catch_up().await.expect("nothing fails");
+    let cursors = [1, 2].map(|of| (crate::world::tenant(of), crate::world::aggregate(1)));
+    let mut found = Vec::new();
+    for (tenant, aggregate) in cursors {
+        found.push(consumer.cursor(tenant, aggregate).await.expect("a cursor").seq);
+    }
+    assert_eq!(found, [0, 1]);
 }

@@ -238,6 +238,8 @@ pub(crate) struct Rumours {
     pub(crate) journal: Arc<events::in_process::Listener>,
     /// What it says: aggregate and sequence. One rumour at a time.
     pub(crate) said: Mutex<Vec<(u8, Seq)>>,
+    /// Whose entries nobody can read any more.
+    pub(crate) destroyed: Option<TenantId>,
 }
 
 impl ReadJournal for Rumours {
@@ -253,6 +255,9 @@ impl ReadJournal for Rumours {
         to: Seq,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Envelope>, StoreError>> {
+        if self.destroyed == Some(tenant) {
+            return async { Err(StoreError::KeyDestroyed) }.boxed();
+        }
         // Short pages, so that gaps are read in several steps.
         self.journal.read(tenant, aggregate, from, to, limit.min(2))
     }

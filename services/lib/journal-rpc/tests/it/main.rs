@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use events::{Bus as _, InProcess, ReadJournal as _};
+use events::{Bus, Envelope, Heard, InProcess, ReadJournal};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use ids::{AggregateId, TenantId};
 use journal::feed::FeedStore as _;
 use journal::memory::MemoryStore;
-use journal::store::{AttemptId, Commit, Head, NO_BUCKET, Outcome, Store as _};
-use journal::{Chain, StoreError};
+use journal::store::{AttemptId, Commit, Found, Head, NO_BUCKET, Outcome, Store as _};
+use journal::{Chain, Seq, StoreError};
 use journal_rpc::{Journals, NEEDS, RemoteJournal};
 use rpc::{Guard, Minter, Permissions, Services, System, Verifier, wall_clock};
 use tower::Layer as _;
@@ -25,13 +27,82 @@ fn aggregate(number: u8) -> AggregateId {
 /// A service with journals, and one that reads them with the given permissions.
 fn world(permissions: &[&str]) -> (Arc<MemoryStore>, Arc<RemoteJournal>) {
     let store = Arc::new(MemoryStore::default());
+    let feed: Arc<dyn journal::feed::FeedStore> = Arc::<MemoryStore>::clone(&store);
+    let remote = remote(InProcess::new("stock", feed).listener(), permissions);
+    (store, remote)
+}
+
+/// Who reads a source elsewhere with the given permissions.
+fn remote(source: Arc<dyn events::Source>, permissions: &[&str]) -> Arc<RemoteJournal> {
     let minter = Arc::new(Minter::from_seed(&[7; 32], wall_clock()));
     let guard = Guard::new(Arc::new(Verifier::new(&[minter.public_key()], wall_clock())));
-    let feed: Arc<dyn journal::feed::FeedStore> = Arc::<MemoryStore>::clone(&store);
-    let journals = Journals::server(vec![InProcess::new("stock", feed).listener()]);
+    let journals = Journals::server(vec![source]);
     let transport = rpc::local(Services::new(guard.layer(journals)));
     let system = System::new(minter, "audit", Permissions::parse(permissions).expect("permissions"));
-    (store, RemoteJournal::new("stock", transport, "audit", system))
+    RemoteJournal::new("stock", transport, "audit", system)
+}
+
+/// Journals that cannot be read.
+struct Unreadable(StoreError);
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+impl Unreadable {
+    fn answer<T: Send + 'static>(&self) -> Answer<'_, T> {
+        let error = self.0.clone();
+        async move { Err(error) }.boxed()
+    }
+}
+
+impl ReadJournal for Unreadable {
+    fn name(&self) -> &str {
+        "stock"
+    }
+
+    fn read(&self, _: TenantId, _: AggregateId, _: Seq, _: Seq, _: usize) -> Answer<'_, Vec<Envelope>> {
+        self.answer()
+    }
+
+    fn head(&self, _: TenantId, _: AggregateId) -> Answer<'_, Option<Head>> {
+        self.answer()
+    }
+
+    fn heads(&self, _: Option<(TenantId, AggregateId)>, _: usize) -> Answer<'_, Vec<Found>> {
+        self.answer()
+    }
+}
+
+impl Bus for Unreadable {
+    fn hear(&self, _: u64, _: usize) -> Answer<'_, Heard> {
+        self.answer()
+    }
+
+    fn moved(&self, _: u64) -> BoxFuture<'_, ()> {
+        std::future::pending().boxed()
+    }
+
+    fn handled(&self, _: u64) -> Answer<'_, ()> {
+        self.answer()
+    }
+}
+
+/// Over the wire an error means to a consumer what it means in one process: what is damaged is parked, what is
+/// destroyed is passed over, and everything else is tried again.
+#[tokio::test]
+async fn errors_mean_the_same_elsewhere() {
+    let check = async |error: StoreError, same: fn(&StoreError) -> bool| {
+        let remote = remote(Arc::new(Unreadable(error)), &NEEDS);
+        let found = remote.read(TENANT, aggregate(1), 1, 1, 1).await.expect_err("unreadable");
+        assert!(same(&found), "{found:?}");
+        let found = remote.heads(None, 1).await.expect_err("unreadable");
+        assert!(same(&found), "{found:?}");
+    };
+    let why = || "why".to_owned();
+    check(StoreError::Damaged(why()), |found| matches!(found, StoreError::Damaged(_))).await;
+    check(StoreError::KeyDestroyed, |found| *found == StoreError::KeyDestroyed).await;
+    for again in [StoreError::Unavailable(why()), StoreError::KeyMissing(why())] {
+        check(again, |found| matches!(found, StoreError::Unavailable(_))).await;
+    }
 }
 
 /// Writes entries of `bytes` bytes behind `expect`.
